@@ -1,0 +1,55 @@
+# Everything runs from .venv, which is made from a hash-locked list of packages.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONDONTWRITEBYTECODE :=
+PIP_UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench bench-quick lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/run.stamp ## install, start the embedded Postgres, fill it with a simulated CRM, run one night
+	@$(BIN)/leadscore run
+
+test: .venv/dev.stamp lint ## everything CI runs: lint, types, import contracts, tests
+	@$(BIN)/python -m pytest
+
+lint: .venv/dev.stamp ## ruff, mypy, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.venv/bin/uv: requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "leadscore needs Python >= 3.11, found " + sys.version.split()[0])'
+	@echo "installing into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@touch $@
+
+# The project itself is installed editable, without touching the network.
+.venv/run.stamp: .venv/bin/uv requirements/run.txt pyproject.toml
+	@$(PIP_UV) -r requirements/run.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	@$(PIP_UV) -r requirements/dev.txt
+	@touch $@
+
+.venv/bench.stamp: .venv/dev.stamp requirements/bench.txt
+	@$(PIP_UV) -r requirements/bench.txt
+	@touch $@
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml
+
+lock: .venv/bin/uv ## resolve the newest allowed versions and write requirements/*.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --group pyproject.toml:bootstrap -o requirements/bootstrap.txt
+	@$(LOCK) --group build -o requirements/run.txt
+	@$(LOCK) --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+	@$(LOCK) --group build --group dev --group bench -c requirements/dev.txt -o requirements/bench.txt
+
+clean: ## remove the virtual environment and caches (state under LEADSCORE_HOME stays)
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,33 @@
+"""Record types shared by every module of the core."""
+
+import numpy as np
+
+BIN = np.uint8
+"""Binned feature values: 0..n_bins-1 for observed values, `n_bins` of the feature for missing ones."""
+
+MAX_BINS = 255
+"""Largest number of bins for observed values; one code is left for missing values."""
+
+N_CATEGORY_WORDS = 4
+"""64-bit words of a category set: 256 bits, one per bin code."""
+
+NODE = np.dtype(
+    [
+        ("feature", np.int32),  # column tested; -1 in a leaf
+        ("left", np.int32),  # index of the left child in the ensemble's node array; -1 in a leaf
+        ("right", np.int32),
+        ("depth", np.int32),
+        ("threshold", np.float64),  # raw value: x <= threshold goes left
+        ("value", np.float64),  # leaf: learning_rate * (-G / (H + lambda)), clipped; inner node: the same, unused
+        ("gain", np.float64),  # gain of the split; 0 in a leaf
+        ("cover", np.float64),  # sum of sample weights of the training rows that reach the node
+        ("count", np.int64),  # number of training rows that reach the node
+        ("left_categories", np.uint64, (N_CATEGORY_WORDS,)),  # bit c set: bin code c goes left
+        ("bin_threshold", np.uint8),  # bin code <= bin_threshold goes left
+        ("missing_left", np.bool_),  # NaN goes left
+        ("is_categorical", np.bool_),
+        ("is_leaf", np.bool_),
+    ],
+    align=True,
+)
+"""One node of a tree. Trees lie one after another in one array; children are indices into that array."""
