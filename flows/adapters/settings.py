@@ -1,0 +1,62 @@
+"""Configuration: environment variables `LEADSCORE_*`, or `*_FILE` naming a file that holds a secret."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a night needs to know that is not in the data.
+
+    Attributes
+    ----------
+    home : directory of all local state: embedded Postgres, Prefect's SQLite, MLflow artefacts, caches, reports.
+    database_url : Postgres >= 14; when absent an embedded server runs under `home`.
+    horizon_days, reporting_lag_days : the label: a conversion within `horizon_days` of the snapshot, believed
+        `reporting_lag_days` later.
+    snapshot_every_days, train_window_days : grid of training snapshots and how far back it reaches.
+    max_lead_age_days : leads older than this at a snapshot are left out of the spine.
+    min_train_positives : fewer mature conversions than this and training refuses.
+    retrain_every_days : the champion is due for retraining when it is this old.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LEADSCORE_", frozen=True, extra="forbid")
+
+    home: Path = Path(".leadscore")
+    database_url: SecretStr | None = None
+    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
+
+    model_name: str = "lead-scoring"
+    model_key: str = "lead-conversion"
+    horizon_days: int = Field(default=60, ge=1, le=730)
+    reporting_lag_days: int = Field(default=7, ge=0, le=180)
+    snapshot_every_days: int = Field(default=14, ge=1, le=90)
+    train_window_days: int = Field(default=365, ge=14)
+    max_lead_age_days: int = Field(default=365, ge=1)
+    min_train_positives: int = Field(default=40, ge=2)
+    retrain_every_days: int = Field(default=1, ge=1)
+    random_state: int = 7
+    n_threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        path = os.environ.get("LEADSCORE_DATABASE_URL_FILE")
+        if path and not values.get("database_url"):
+            values["database_url"] = Path(path).read_text().strip()
+        return values
+
+    @property
+    def maturity(self) -> timedelta:
+        """How long after a snapshot its labels are known."""
+        return timedelta(days=self.horizon_days + self.reporting_lag_days)
+
+    @property
+    def root(self) -> Path:
+        """The home as an absolute path."""
+        return self.home.expanduser().resolve()
