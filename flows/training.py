@@ -1,0 +1,160 @@
+"""Fit a lead model on everything mature and measure its recipe on the newest mature cohort."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from features.matrix import Encoding, fit_encoding, to_matrix
+from features.sources import Sources
+from flows.adapters.settings import Settings
+from flows.dataset import KEYS, TrainingSet, training_set
+from flows.evaluation import Evaluation, evaluate
+from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
+from flows.leakage import LeakageReport, judge
+from flows.score_mapping import ScoreMapping
+from pkboost_core import PKBoostClassifier
+
+EVALUATION_DAYS = 28
+
+
+class TooFewConversions(ValueError):
+    """Not enough mature conversions to learn from; the champion stays."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model and the honest measurement of its recipe.
+
+    Attributes
+    ----------
+    model : fitted on every mature row
+    evaluation : of the same recipe, fitted as it could have been before the evaluation cohort
+    evaluation_y, evaluation_p : float64 (m,), labels and probabilities of that cohort
+    evaluation_keys : lead and snapshot of those rows
+    leakage : the alarm, raised or not
+    train_seconds : of the final fit alone, matrix to calibrated booster
+    """
+
+    model: LeadModel
+    evaluation: Evaluation
+    evaluation_y: np.ndarray
+    evaluation_p: np.ndarray
+    evaluation_keys: pl.DataFrame
+    leakage: LeakageReport
+    train_seconds: float
+
+
+@dataclass(frozen=True)
+class _Fit:
+    booster: PKBoostClassifier
+    encoding: Encoding
+
+    def probabilities(self, rows: TrainingSet) -> np.ndarray:
+        return self.booster.predict_proba(to_matrix(rows.frame.drop(KEYS), self.encoding))[:, 1]
+
+
+def train(
+    sources: Sources, as_of: date, settings: Settings, conversion_sha256: str, mapping: ScoreMapping | None
+) -> Trained:
+    """Train on every row mature at `as_of`; `mapping` is the champion's, to be inherited.
+
+    Raises
+    ------
+    TooFewConversions
+        If fewer than `settings.min_train_positives` leads have converted in mature rows.
+    """
+    rows = training_set(sources, as_of, settings)
+    _refuse_too_few(rows, settings)
+    cohort, past, protocol = backtest_split(rows, settings)
+    evaluation, p, leakage = _backtest(cohort, past, protocol, settings)
+    started = time.perf_counter()
+    fit = _fit(rows, settings)
+    train_seconds = time.perf_counter() - started
+    model = LeadModel(
+        booster=fit.booster,
+        encoding=fit.encoding,
+        label_definition=LabelDefinition(settings.horizon_days, settings.reporting_lag_days, conversion_sha256),
+        training_range=_range(rows, as_of),
+        recipe={
+            "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(rows.y.mean()))).as_dict(),
+            "snapshot_every_days": settings.snapshot_every_days,
+            "train_window_days": settings.train_window_days,
+            "random_state": settings.random_state,
+        },
+    )
+    return Trained(model, evaluation, cohort.y, p, cohort.frame.select(KEYS), leakage, train_seconds)
+
+
+def backtest_split(rows: TrainingSet, settings: Settings) -> tuple[TrainingSet, TrainingSet, str]:
+    """Split into the newest mature cohort and what was mature before its first snapshot.
+
+    Returns
+    -------
+    cohort, past, protocol
+        `past` holds only rows whose labels had matured on the cohort's first day: nothing that a model of that
+        day could not have known.
+    """
+    snapshots = rows.snapshot_dates
+    newest = snapshots.max()
+    in_cohort = snapshots > newest - np.timedelta64(EVALUATION_DAYS, "D")
+    first = snapshots[in_cohort].min()
+    is_past = snapshots <= first - np.timedelta64(settings.maturity // timedelta(days=1), "D")
+    protocol = (
+        f"leads open on {first} to {newest}, conversions within {settings.horizon_days} days; "
+        f"the same recipe fitted on what was known on {first}"
+    )
+    return rows.where(in_cohort), rows.where(is_past), protocol
+
+
+def _backtest(
+    cohort: TrainingSet, past: TrainingSet, protocol: str, settings: Settings
+) -> tuple[Evaluation, np.ndarray, LeakageReport]:
+    leads = cohort.frame["lead_id"].to_numpy()
+    if past.n_positives < 2 or past.n_positives == len(past.y):
+        nothing = "no backtest: the history before the newest mature cohort has too few conversions"
+        p = np.full(len(cohort.y), np.nan)
+        return Evaluation(nothing, len(cohort.y), cohort.n_positives, None), p, LeakageReport(False, None)
+    p = _fit(past, settings).probabilities(cohort)
+    evaluation = evaluate(cohort.y, p, leads, protocol, settings.random_state)
+
+    def refit_without(columns: Sequence[str]) -> float | None:
+        fit = _fit(past, settings, without=columns)
+        rest = evaluate(cohort.y, fit.probabilities(cohort), leads, protocol, settings.random_state)
+        return rest.roc_auc
+
+    features = cohort.frame.drop(KEYS)
+    leakage = judge(features, cohort.y, leads, evaluation.roc_auc, evaluation.roc_auc_low, refit_without)
+    return evaluation, p, leakage
+
+
+def _fit(rows: TrainingSet, settings: Settings, without: Sequence[str] = ()) -> _Fit:
+    frame = rows.frame.drop(*KEYS, *without)
+    encoding = fit_encoding(frame)
+    booster = PKBoostClassifier(
+        random_state=settings.random_state,
+        n_threads=settings.n_threads,
+        categorical_features=encoding.categorical_indices,
+    )
+    booster.fit(to_matrix(frame, encoding), rows.y, groups=rows.frame["lead_id"].to_numpy())
+    return _Fit(booster, encoding)
+
+
+def _refuse_too_few(rows: TrainingSet, settings: Settings) -> None:
+    converted = rows.frame.filter(pl.Series(rows.y > 0))["lead_id"].n_unique()
+    if converted >= settings.min_train_positives:
+        return
+    raise TooFewConversions(
+        f"training needs at least {settings.min_train_positives} leads with a mature conversion, found {converted} "
+        f"in {len(rows.y)} mature rows: a conversion counts {settings.reporting_lag_days} days after its "
+        f"{settings.horizon_days}-day window has closed. Collect more history, shorten LEADSCORE_HORIZON_DAYS, or "
+        "check the definition of conversion with `leadscore doctor`"
+    )
+
+
+def _range(rows: TrainingSet, as_of: date) -> TrainingRange:
+    snapshots = rows.frame["snapshot_date"]
+    return TrainingRange(as_of, snapshots.min(), snapshots.max(), len(rows.y), rows.n_positives)
