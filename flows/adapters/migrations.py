@@ -1,0 +1,168 @@
+"""Bring the database to this version's shape, and put the chosen source views in place."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from pathlib import PurePosixPath
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+import sql as sql_files
+from flows.adapters.database import Database
+
+RECORD = """
+CREATE SCHEMA IF NOT EXISTS leadscore;
+CREATE TABLE IF NOT EXISTS leadscore.migration (
+    name        text PRIMARY KEY,
+    checksum    text NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+"""
+
+
+class MigrationError(RuntimeError):
+    """The database's history and this version's files do not fit together."""
+
+
+class SourceError(RuntimeError):
+    """The source views cannot be put in place; the old ones are untouched."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which adapter's views are installed, and the data's clock (None: today's date)."""
+
+    adapter: str
+    clock: date | None
+
+
+def migrate(database: Database) -> list[str]:
+    """Apply the migrations of `sql/migrations` that are new, each in its own transaction.
+
+    Concurrent calls wait for each other; a second call does nothing.
+
+    Returns
+    -------
+    list of str : names of the migrations applied now.
+
+    Raises
+    ------
+    MigrationError : an applied file was changed since, or the database is newer than this version.
+    """
+    files = {PurePosixPath(path).stem: sql_files.load(path) for path in sql_files.names("migrations")}
+    with database.connect(autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended('leadscore migrate', 0))")
+        connection.execute(RECORD)
+        applied = dict(connection.execute("SELECT name, checksum FROM leadscore.migration").fetchall())
+        _check_history(applied, files)
+        new = [name for name in files if name not in applied]
+        for name in new:
+            _apply(connection, name, files[name])
+    return new
+
+
+def _check_history(applied: dict[str, str], files: dict[str, str]) -> None:
+    unknown = sorted(applied.keys() - files.keys())
+    if unknown:
+        raise MigrationError(
+            f"the database has migration {unknown[0]}, which this version lacks: update leadscore"
+        )
+    for name, checksum in sorted(applied.items()):
+        if checksum != _checksum(files[name]):
+            raise MigrationError(
+                f"sql/migrations/{name}.sql was changed after it was applied:"
+                " restore it and write the change as a new migration"
+            )
+
+
+def _apply(connection: psycopg.Connection[Any], name: str, text: str) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(text.encode())
+            connection.execute(
+                "INSERT INTO leadscore.migration (name, checksum) VALUES (%s, %s)", [name, _checksum(text)]
+            )
+    except psycopg.Error as error:
+        raise MigrationError(f"migration {name} failed, nothing of it remains: {error}") from error
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def install_source(database: Database, adapter: str) -> None:
+    """Replace the views of schema `source` by those of `sql/source/<adapter>/` and `sql/intermediate/`.
+
+    Files run in order of name, in one transaction. When the same text is already installed nothing is
+    touched, so that views users built on top stay.
+
+    Raises
+    ------
+    SourceError : no such adapter, a file fails, or another view stands on one of the old ones.
+    """
+    files = {path: sql_files.load(path) for path in sql_files.names(f"source/{adapter}")}
+    if not files:
+        raise SourceError(f"no source adapter {adapter}: there is no folder sql/source/{adapter} with views")
+    files |= {path: sql_files.load(path) for path in sql_files.names("intermediate")}
+    checksum = _checksum("".join(files.values()))
+    with database.connect() as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('leadscore install source', 0))")
+        if _installed(connection) == (adapter, checksum):
+            return
+        _drop_views(connection)
+        for path, text in files.items():
+            _run_view(connection, path, text)
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA source TO crm_reader")
+        connection.execute(
+            """
+            INSERT INTO leadscore.source (adapter, checksum) VALUES (%s, %s)
+            ON CONFLICT (is_only_row) DO UPDATE
+            SET adapter = EXCLUDED.adapter, checksum = EXCLUDED.checksum, clock = NULL, installed_at = now()
+            """,
+            [adapter, checksum],
+        )
+
+
+def set_clock(database: Database, clock: date | None) -> None:
+    """Record the date at which old data counts as today's; None goes back to the calendar.
+
+    Raises
+    ------
+    SourceError : no adapter is installed yet.
+    """
+    with database.connect() as connection:
+        if connection.execute("UPDATE leadscore.source SET clock = %s", [clock]).rowcount == 0:
+            raise SourceError("no source is installed: run `leadscore simulate` or `leadscore import` first")
+
+
+def installed_source(database: Database) -> Source | None:
+    """Which source is installed, or None."""
+    with database.connect() as connection:
+        row = connection.execute("SELECT adapter, clock FROM leadscore.source").fetchone()
+    return Source(*row) if row else None
+
+
+def _installed(connection: psycopg.Connection[Any]) -> tuple[str, str] | None:
+    return connection.execute("SELECT adapter, checksum FROM leadscore.source").fetchone()
+
+
+def _drop_views(connection: psycopg.Connection[Any]) -> None:
+    views = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'source'").fetchall()
+    if not views:
+        return
+    names = sql.SQL(", ").join(sql.Identifier("source", name) for (name,) in views)
+    try:
+        connection.execute(sql.SQL("DROP VIEW {}").format(names))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise SourceError(
+            f"other views stand on the source views, drop them first: {error.diag.message_detail}"
+        ) from None
+
+
+def _run_view(connection: psycopg.Connection[Any], path: str, text: str) -> None:
+    try:
+        connection.execute(text.encode())
+    except psycopg.Error as error:
+        raise SourceError(f"sql/{path}: {error.diag.message_primary or error}") from error
