@@ -1,0 +1,68 @@
+"""Are these trees safe to walk: what compiled code assumes, checked once when a model comes from outside."""
+
+import numpy as np
+
+from pkboost_core.dtypes import NODE
+from pkboost_core.ensemble import Ensemble
+
+
+def check_ensemble(ensemble: Ensemble) -> None:
+    """Refuse trees that would send compiled code out of bounds or round in circles; ValueError says why.
+
+    Children must lie after their parent and inside its tree, so every walk ends; features, shapes and numbers
+    must be in range.
+    """
+    nodes, offsets, k = ensemble.nodes, ensemble.tree_offsets, ensemble.n_features
+    _require(nodes.dtype == NODE and nodes.ndim == 1, "nodes must be one array of node records")
+    _require(
+        offsets.ndim == 1 and offsets.dtype.kind == "i" and len(offsets) > 0, "tree_offsets must be integers"
+    )
+    _require(offsets[0] == 0 and offsets[-1] == len(nodes), "tree_offsets must span all nodes")
+    _require(bool((np.diff(offsets) > 0).all()), "every tree needs a node")
+    base = ensemble.base_score
+    _require(
+        base.ndim == 1 and base.dtype == np.float64 and len(base) > 0,
+        "base_score must be a vector of float64",
+    )
+    _require(bool(np.isfinite(base).all()), "base_score must be finite")
+    _require(
+        ensemble.n_trees % ensemble.n_outputs == 0, "the number of trees must be a multiple of the outputs"
+    )
+    _require(ensemble.is_categorical.shape == (k,), f"is_categorical must have {k} entries")
+    _require(ensemble.is_categorical.dtype == np.bool_, "is_categorical must be boolean")
+    for j, thresholds in enumerate(ensemble.bin_thresholds):
+        ascending = (
+            thresholds.ndim == 1 and thresholds.dtype == np.float64 and bool((np.diff(thresholds) > 0).all())
+        )
+        _require(ascending, f"bin thresholds of feature {j} must ascend")
+    _check_nodes(nodes, offsets, ensemble.is_categorical, k)
+
+
+def _check_nodes(nodes: np.ndarray, offsets: np.ndarray, is_categorical: np.ndarray, k: int) -> None:
+    inner = ~nodes["is_leaf"]
+    _require(bool(np.isfinite(nodes["value"]).all()), "leaf values must be finite")
+    _require(not np.isnan(nodes["threshold"][inner]).any(), "thresholds must be numbers")
+    _require(
+        bool((np.isfinite(nodes["cover"]) & (nodes["cover"] >= 0)).all()),
+        "covers must be finite and not negative",
+    )
+    index, last = np.arange(len(nodes)), np.repeat(offsets[1:], np.diff(offsets))
+    for side in ("left", "right"):
+        child = nodes[side]
+        _require(
+            bool(((child > index) & (child < last))[inner].all()), f"a {side} child lies outside its tree"
+        )
+        _require(bool((child[~inner] == -1).all()), f"a leaf has a {side} child")
+    feature = nodes["feature"][inner]
+    _require(bool(((feature >= 0) & (feature < k)).all()), f"a split tests a feature outside 0..{k - 1}")
+    _require(
+        bool((is_categorical[feature] == nodes["is_categorical"][inner]).all()),
+        "a split's kind differs from its feature's",
+    )
+    children = np.concatenate([nodes["left"][inner], nodes["right"][inner]])
+    _require(len(np.unique(children)) == len(children), "two nodes share a child")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(f"malformed trees: {message}")
