@@ -1,0 +1,7 @@
+"""PKBoost: gradient boosting for rare positives in changing data, on NumPy and numba alone."""
+
+from pkboost_core.booster import PKBoostClassifier
+from pkboost_core.compiled import warm_up
+from pkboost_core.ensemble import Ensemble
+
+__all__ = ["Ensemble", "PKBoostClassifier", "warm_up"]

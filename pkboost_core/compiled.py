@@ -1,0 +1,139 @@
+"""How the core compiles: lazily, once per machine, never stale and never a reason for an import to fail.
+
+Kernels compile at their first call and are cached in a directory named after a hash of the package's sources:
+numba's own stamp covers one file only, so an edited helper in another module would go unnoticed.
+"""
+
+import functools
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import config as numba_config
+
+SAFE_MATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+"""Fast-math flags that keep NaN and infinity meaningful, for loops whose last bit does not matter."""
+
+_CONFIG: Any = numba_config
+_COMPILE_LOCK = threading.RLock()
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+
+@functools.cache
+def source_digest() -> str:
+    """Hash of every source file of the package, as 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_directory() -> Path | None:
+    """Return the directory compiled kernels are kept in, or None when no candidate can be written to.
+
+    Candidates: NUMBA_CACHE_DIR, LEADSCORE_HOME/cache, XDG_CACHE_HOME or ~/.cache, the temporary directory.
+    """
+    candidates = [os.environ.get("NUMBA_CACHE_DIR")]
+    if home := os.environ.get("LEADSCORE_HOME"):
+        candidates.append(f"{home}/cache")
+    candidates += [os.environ.get("XDG_CACHE_HOME") or "~/.cache", _private_temporary()]
+    for candidate in filter(None, candidates):
+        directory = Path(candidate).expanduser() / f"pkboost-{source_digest()}"
+        if _is_writable(directory):
+            return directory
+    return None
+
+
+def _private_temporary() -> str:
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    return f"{tempfile.gettempdir()}/pkboost-cache-{owner}"
+
+
+def _is_writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=directory):
+            return not hasattr(os, "getuid") or directory.stat().st_uid == os.getuid()
+    except (OSError, RuntimeError):
+        return False
+
+
+def is_jit_enabled() -> bool:
+    """Whether kernels are machine code (False under NUMBA_DISABLE_JIT=1)."""
+    return not _CONFIG.DISABLE_JIT
+
+
+def as_records(array: np.ndarray) -> np.ndarray:
+    """View a structured array so that kernels can write `array[i].field`, compiled or not."""
+    return array if is_jit_enabled() else array.view(np.recarray)
+
+
+def helper(function: Callable) -> Any:
+    """Mark a function that only other compiled functions call."""
+    return numba.njit(**_OPTIONS)(function)
+
+
+def fast_helper(function: Callable) -> Any:
+    """Mark a helper whose floating-point operations may be reordered and fused."""
+    return numba.njit(fastmath=SAFE_MATH, **_OPTIONS)(function)
+
+
+class Kernel:
+    """A compiled entry point: releases the interpreter lock, has one or a few fixed signatures."""
+
+    def __init__(self, function: Callable, signatures: list[Any], fastmath: bool) -> None:
+        self.function = function
+        self._signatures = signatures
+        self._fastmath = SAFE_MATH if fastmath else False
+        self._compiled: Any = None
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any) -> Any:
+        """Run, compiling or loading from the cache first when this is the first call."""
+        if self._compiled is None:
+            self.compile()
+        return self._compiled(*args)
+
+    def compile(self) -> None:
+        """Compile now, or load from the cache."""
+        with _COMPILE_LOCK:
+            if self._compiled is None:
+                self._compiled = self._build() if is_jit_enabled() else self.function
+
+    def _build(self) -> Any:
+        directory = cache_directory()
+        previous = _CONFIG.CACHE_DIR
+        try:
+            _CONFIG.CACHE_DIR = str(directory or "")
+            return numba.njit(
+                self._signatures, cache=directory is not None, fastmath=self._fastmath, **_OPTIONS
+            )(self.function)
+        finally:
+            _CONFIG.CACHE_DIR = previous
+
+
+KERNELS: list[Kernel] = []
+"""Every entry point, in order of definition: what `warm_up` compiles."""
+
+
+def kernel(*signatures: Any, fastmath: bool = False) -> Callable[[Callable], Kernel]:
+    """Declare a compiled entry point with its signatures."""
+
+    def declare(function: Callable) -> Kernel:
+        declared = Kernel(function, list(signatures), fastmath)
+        KERNELS.append(declared)
+        return declared
+
+    return declare
+
+
+def warm_up() -> None:
+    """Compile every kernel of the modules imported so far, or load them from the cache."""
+    for declared in KERNELS:
+        declared.compile()

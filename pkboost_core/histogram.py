@@ -1,0 +1,88 @@
+"""Histograms of packed integers: one 64-bit sum per bin holds the gradient and the hessian of its rows.
+
+The high half of a sum is the gradient (signed), the low half the hessian: one addition does both, sums are
+exact, siblings follow by subtraction, and neither threads nor the order or place of rows can change a bit.
+This is the seam for growing on several machines: their histograms of a node add up to that of all its rows.
+"""
+
+import numpy as np
+
+from pkboost_core.compiled import helper
+
+LOW_HALF = 0xFFFFFFFF
+
+
+@helper
+def gradient_of(packed):
+    """Gradient sum of a packed bin, as a signed integer."""
+    return packed >> 32
+
+
+@helper
+def hessian_of(packed):
+    """Hessian sum of a packed bin, as a non-negative integer."""
+    return packed & LOW_HALF
+
+
+@helper
+def widen(element):
+    """Spread the two 16-bit fields of an element over a 64-bit integer, ready to be summed."""
+    return (((element << 32) >> 48) << 32) + (element & 0xFFFF)
+
+
+@helper
+def add_group(words, elements, start, stop, histogram, base, stride):
+    """Add the rows `elements[start:stop]` to the histograms of one group of eight features."""
+    byte = np.uint64(255)
+    step = np.uint64(stride)
+    b0 = np.uint64(base)
+    b1 = b0 + step
+    b2 = b1 + step
+    b3 = b2 + step
+    b4 = b3 + step
+    b5 = b4 + step
+    b6 = b5 + step
+    b7 = b6 + step
+    for i in range(np.uint64(start), np.uint64(stop)):
+        element = elements[i]
+        word = words[np.uint64(element >> 32)]
+        value = widen(element)
+        k0 = b0 + (word & byte)
+        k1 = b1 + ((word >> np.uint64(8)) & byte)
+        k2 = b2 + ((word >> np.uint64(16)) & byte)
+        k3 = b3 + ((word >> np.uint64(24)) & byte)
+        k4 = b4 + ((word >> np.uint64(32)) & byte)
+        k5 = b5 + ((word >> np.uint64(40)) & byte)
+        k6 = b6 + ((word >> np.uint64(48)) & byte)
+        k7 = b7 + (word >> np.uint64(56))
+        histogram[k0] += value
+        histogram[k1] += value
+        histogram[k2] += value
+        histogram[k3] += value
+        histogram[k4] += value
+        histogram[k5] += value
+        histogram[k6] += value
+        histogram[k7] += value
+
+
+@helper
+def fill_histogram(words, elements, start, stop, histogram, stride):
+    """Sum the rows `elements[start:stop]` into a cleared histogram, flat (n_groups * 8 * stride,)."""
+    histogram[:] = 0
+    for group in range(len(words)):
+        add_group(words[group], elements, start, stop, histogram, group * 8 * stride, stride)
+
+
+@helper
+def subtract(parent, child):
+    """Turn the parent's histogram into the other child's, in place."""
+    for i in range(len(parent)):
+        parent[i] -= child[i]
+
+
+@helper
+def relabel(elements, start, stop, payload, out):
+    """Copy elements with their 32-bit payload replaced by that of their row: another quantity to sum."""
+    for i in range(start, stop):
+        row = elements[i] >> 32
+        out[i - start] = (row << 32) | np.int64(payload[row])

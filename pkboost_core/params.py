@@ -1,0 +1,115 @@
+"""Parameters of the estimators: bounds, and the defaults that follow from the data."""
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pkboost_core.dtypes import MAX_BINS
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Range of a number; `words` are the strings allowed in its place, None stands for "not used"."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    is_integer: bool = False
+    words: tuple[str | None, ...] = ()
+    is_low_open: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise ValueError or TypeError, naming parameter, value and bound."""
+        if value is None or isinstance(value, str):
+            if value not in self.words:
+                raise ValueError(f"{name}={value!r} should be {self._described()}")
+            return
+        kind: type = numbers.Integral if self.is_integer else numbers.Real
+        if isinstance(value, bool | np.bool_) or not isinstance(value, kind):
+            raise TypeError(f"{name}={value!r} should be {self._described()}")
+        number = float(value)
+        if math.isnan(number):
+            raise ValueError(f"{name}={value!r} should be {self._described()}")
+        if number < self.low:
+            raise ValueError(f"{name}={value!r} should not be smaller than {self.low:g}")
+        if self.is_low_open and number == self.low:
+            raise ValueError(f"{name}={value!r} should be greater than {self.low:g}")
+        if number > self.high:
+            raise ValueError(f"{name}={value!r} should not be greater than {self.high:g}")
+
+    def _described(self) -> str:
+        kind = "an integer" if self.is_integer else "a number"
+        return " or ".join([kind, *(repr(word) for word in self.words)])
+
+
+BOUNDS: Mapping[str, Bound] = {
+    "n_estimators": Bound(1, 1_000_000, is_integer=True),
+    "learning_rate": Bound(0, 1, words=("auto",), is_low_open=True),
+    "max_leaf_nodes": Bound(2, 65_536, is_integer=True),
+    "max_depth": Bound(1, 1000, is_integer=True, words=(None,)),
+    "min_samples_leaf": Bound(1, is_integer=True),
+    "min_child_hessian": Bound(0, words=("auto",)),
+    "l2_regularization": Bound(0),
+    "min_split_gain": Bound(0),
+    "max_delta_step": Bound(0, words=(None,), is_low_open=True),
+    "max_bins": Bound(2, MAX_BINS, is_integer=True, words=("auto",)),
+    "subsample": Bound(0, 1, is_low_open=True),
+    "colsample": Bound(0, 1, is_low_open=True),
+    "mi_weight": Bound(0, 1000),
+    "mi_decay": Bound(0, 1000),
+    "scale_pos_weight": Bound(0, words=(None, "sqrt"), is_low_open=True),
+    "categorical_smoothing": Bound(0),
+    "validation_fraction": Bound(0.01, 0.9),
+    "n_iter_no_change": Bound(1, is_integer=True),
+    "n_threads": Bound(1, 4096, is_integer=True),
+    "verbose": Bound(0, is_integer=True),
+}
+"""Every numeric parameter."""
+
+CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "early_stopping": (True, False),
+    "refit": (True, False),
+    "calibration": ("auto", "none", "intercept", "beta"),
+}
+"""Every parameter that takes one of a few values."""
+
+
+def check_parameters(params: Mapping[str, Any]) -> None:
+    """Check every known parameter present in `params`; the first that is wrong is named with its bound."""
+    for name, bound in BOUNDS.items():
+        if name in params:
+            bound.check(name, params[name])
+    for name, choices in CHOICES.items():
+        if name in params and not any(params[name] is c or params[name] == c for c in choices):
+            expected = ", ".join(repr(choice) for choice in choices)
+            raise ValueError(f"{name}={params[name]!r} should be one of {expected}")
+    seed = params.get("random_state")
+    if not (seed is None or (isinstance(seed, numbers.Integral) and int(seed) >= 0)):
+        raise ValueError(f"random_state={seed!r} should be a non-negative integer or None")
+
+
+def learning_rate_for(n_rows: int) -> float:
+    """Learning rate "auto": .07 up to 5,000 rows, rising to .10 at 15,000."""
+    return float(np.interp(n_rows, (5_000, 15_000), (0.07, 0.10)))
+
+
+def min_child_hessian_for(n_rows: int) -> float:
+    """Smallest hessian of a child, "auto": .1 below 500 rows, rising to 1 at 2,000."""
+    return float(np.interp(n_rows, (500, 2_000), (0.1, 1.0)))
+
+
+def max_bins_for(n_rows: int) -> int:
+    """Bins, "auto": 64 below 20,000 rows, else 128."""
+    return 64 if n_rows < 20_000 else 128
+
+
+def pos_weight_for(value: float | str | None, positive_share: float) -> float:
+    """Weight of a positive row: the number given, or for "sqrt" the root of negatives per positive."""
+    if value is None:
+        return 1.0
+    if value == "sqrt":
+        return math.sqrt((1.0 - positive_share) / positive_share)
+    return float(value)
