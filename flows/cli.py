@@ -1,0 +1,134 @@
+"""`leadscore`: commands in, one answer and an exit status out.
+
+Exit status: 0 success, 1 failure, 2 usage, 130 Ctrl-C, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+from cyclopts import App
+
+from flows.commands import data, db, doctor, explain, models, nights, warmup
+from flows.commands.session import Answer, Output
+
+FAILURE, INTERRUPTED, TERMINATED = 1, 130, 143
+
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+
+app = App(
+    name="leadscore",
+    help=(
+        "Score CRM leads every night: Postgres in, a ranked and explained SQL table out.\n\n"
+        "State lives in LEADSCORE_HOME (.leadscore); LEADSCORE_DATABASE_URL names a Postgres of yours "
+        "instead of the embedded one.\n\n"
+        "Example: leadscore run"
+    ),
+    help_format="plaintext",
+    version_flags=["--version"],
+    version=lambda: version("leadscore"),
+)
+app.command(nights.run, sort_key=1)
+app.command(nights.nightly, sort_key=2)
+app.command(nights.train, sort_key=3)
+app.command(nights.score, sort_key=4)
+app.command(explain.explain, sort_key=5)
+app.command(data.simulate, sort_key=6)
+app.command(data.import_, name="import", sort_key=7)
+app.command(models.app, sort_key=8)
+app.command(db.app, sort_key=9)
+app.command(doctor.doctor, sort_key=10)
+app.command(warmup.warmup, sort_key=11)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command named in the arguments and return the exit status.
+
+    Parameters
+    ----------
+    arguments : without the program's name; None reads them from the command line.
+    """
+    command, bound, _ = app.parse_args(sys.argv[1:] if arguments is None else arguments)
+    output = next((value for value in bound.arguments.values() if isinstance(value, Output)), Output())
+    with _terminated_like_ctrl_c(), _stdout_for_the_answer(output.json) as stdout:
+        try:
+            answer = command(*bound.args, **bound.kwargs)
+        except KeyboardInterrupt:
+            _say("stopped by Ctrl-C; the last published scores are untouched")
+            return INTERRUPTED
+        except _Terminated:
+            _say("terminated; the last published scores are untouched")
+            return TERMINATED
+        except Exception as error:
+            answer = _failure(error, output)
+    if not isinstance(answer, Answer):  # --help and --version have printed already
+        return 0
+    with contextlib.redirect_stdout(stdout), contextlib.suppress(BrokenPipeError):
+        answer.print(output.json)
+    return answer.exit_code
+
+
+def _failure(error: Exception, output: Output) -> Answer:
+    message = describe(error)
+    logging.getLogger("leadscore.file_only").error("failed: %s", message, exc_info=error)
+    if output.debug:
+        sys.excepthook(type(error), error, error.__traceback__)
+    _say(message if output.debug else f"{message}\n(--debug shows where)")
+    return Answer({"status": "failed", "error": message}, None, FAILURE)
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong in words for the person at the keyboard, without secrets."""
+    from flows.adapters.logging import mask_passwords
+
+    if isinstance(error, _DEFECTS):
+        return mask_passwords(
+            f"unexpected {type(error).__name__}: {error}; this is a defect, please report it"
+        )
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return mask_passwords("; ".join(_setting_problem(detail) for detail in error.errors()))
+    return mask_passwords(str(error).strip() or type(error).__name__)
+
+
+def _setting_problem(detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"]).upper()
+    name = name if name.startswith(("MLFLOW_", "PREFECT_")) else f"LEADSCORE_{name}"
+    return f"setting {name}={detail['input']!r}: {detail['msg']}"
+
+
+def _say(text: str) -> None:
+    print(f"leadscore: {text}", file=sys.stderr)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+@contextlib.contextmanager
+def _terminated_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that servers we started are stopped."""
+
+    def unwind(*_: Any) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _stdout_for_the_answer(as_json: bool) -> Iterator[Any]:
+    """With --json, whatever a library prints goes to stderr: stdout carries one object."""
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield stdout

@@ -1,0 +1,166 @@
+"""`db`: the embedded Postgres and the shape of the database."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, database_of, opened
+
+if TYPE_CHECKING:
+    from flows.adapters.database import Database
+    from flows.adapters.settings import Settings
+
+app = App(
+    name="db",
+    help="The database: start, stop, reach, migrate, reset.\n\nExample: leadscore db up",
+)
+
+
+@app.command
+def up(*, output: Output = DEFAULT_OUTPUT) -> Answer:
+    """Start the embedded Postgres and keep it running, for psql and BI tools, until `leadscore db down`.
+
+    Example: leadscore db up && psql "$(leadscore db url)"
+    """
+    with opened(output) as (settings, progress):
+        _embedded_only(settings, "up")
+        from flows.adapters import embedded_postgres
+
+        embedded_postgres.keep_running(settings.root, True)
+        with database_of(settings, progress) as database:
+            url = _without_password(settings, database)
+    return Answer({"status": "running", "url": url}, lambda: f"Postgres runs: {url}")
+
+
+@app.command
+def down(*, output: Output = DEFAULT_OUTPUT) -> Answer:
+    """Stop the embedded Postgres as soon as no command uses it.
+
+    Example: leadscore db down
+    """
+    with opened(output) as (settings, _):
+        _embedded_only(settings, "down")
+        from flows.adapters import embedded_postgres
+
+        embedded_postgres.keep_running(settings.root, False)
+        if embedded_postgres.server_pid(settings.root) is not None:
+            with embedded_postgres.running(settings.root):
+                pass  # the last to leave stops it
+        pid = embedded_postgres.server_pid(settings.root)
+    if pid is not None:
+        text = f"Postgres (process {pid}) stops when the command that uses it ends"
+        return Answer({"status": "in use", "pid": pid}, lambda: text)
+    return Answer({"status": "stopped"}, lambda: "Postgres is stopped")
+
+
+@app.command
+def url(
+    *,
+    mlflow: Annotated[
+        bool, Parameter(negative="", help="MLflow's database, spelled for SQLAlchemy.")
+    ] = False,
+    show_password: Annotated[bool, Parameter(negative="", help="Print the password in the URL.")] = False,
+    output: Output = DEFAULT_OUTPUT,
+) -> Answer:
+    """Print the database's address for psql and other tools.
+
+    The password is left out; for the embedded Postgres the address names a file, readable by you alone,
+    where libpq finds it.
+
+    Example: psql "$(leadscore db url)" -c "SELECT * FROM sales.prioritized_leads LIMIT 20"
+    """
+    with opened(output) as (settings, progress), database_of(settings, progress) as database:
+        chosen = _mlflow_database(database) if mlflow else database
+        address = chosen.uri() if show_password else _without_password(settings, chosen)
+    if mlflow:
+        address = address.replace("postgresql://", "postgresql+psycopg://", 1)
+    return Answer({"url": address}, lambda: address)
+
+
+@app.command
+def migrate(*, output: Output = DEFAULT_OUTPUT) -> Answer:
+    """Bring the database to this version's shape; every other command does so by itself.
+
+    Example: LEADSCORE_DATABASE_URL=postgresql://me@crm-replica/sales leadscore db migrate
+    """
+    with opened(output) as (settings, _):
+        from flows.adapters.database import open_database
+        from flows.adapters.migrations import migrate as apply
+
+        with open_database(settings) as database:
+            applied = apply(database)
+    text = "applied: " + ", ".join(applied) if applied else "nothing to do"
+    return Answer({"status": "migrated", "applied": applied}, lambda: text)
+
+
+@app.command
+def reset(
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="Really: leads, scores and models are lost.")] = False,
+    output: Output = DEFAULT_OUTPUT,
+) -> Answer:
+    """Throw away everything in the embedded Postgres, and the models, and begin anew.
+
+    Example: leadscore db reset --yes
+    """
+    with opened(output) as (settings, progress):
+        _embedded_only(settings, "reset")
+        if not yes:
+            raise ValueError(
+                f"this deletes all leads, scores and models of {settings.root}; repeat with --yes"
+            )
+        from flows.adapters.database import open_database
+        from flows.adapters.migrations import migrate as apply
+
+        with progress.stage("reset"), open_database(settings) as database:
+            _drop(database)
+            apply(database.at("postgres").ensure_database(database.name))
+            shutil.rmtree(settings.root / "mlflow", ignore_errors=True)
+    return Answer({"status": "reset"}, lambda: "the database is empty; next: leadscore run")
+
+
+def _embedded_only(settings: Settings, verb: str) -> None:
+    if settings.database_url is not None:
+        raise ValueError(
+            f"`leadscore db {verb}` is about the embedded Postgres, but LEADSCORE_DATABASE_URL names a "
+            "server of yours, which leadscore neither starts, stops nor empties"
+        )
+
+
+def _drop(database: Database) -> None:
+    from psycopg import sql
+
+    from flows.adapters.database import MLFLOW_DATABASE
+
+    with database.at("postgres").connect(autocommit=True) as connection:
+        for name in (database.name, MLFLOW_DATABASE):
+            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            connection.execute(statement)
+
+
+def _mlflow_database(database: Database) -> Database:
+    from flows.adapters.database import MLFLOW_DATABASE
+
+    return database.ensure_database(MLFLOW_DATABASE)
+
+
+def _without_password(settings: Settings, database: Database) -> str:
+    from flows.adapters.database import Database
+
+    parameters = dict(database.parameters)
+    password = parameters.pop("password", None)
+    if password and settings.database_url is None:
+        parameters["passfile"] = str(_password_file(settings.root, password))
+    return Database(parameters).uri()
+
+
+def _password_file(home: Path, password: str) -> Path:
+    """The embedded server's password as libpq wants it; mode 600, else libpq ignores it."""
+    path = home / "postgres" / "pgpass"
+    path.touch(mode=0o600)
+    path.write_text(f"*:*:*:*:{password}\n")
+    return path

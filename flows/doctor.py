@@ -1,0 +1,173 @@
+"""Is everything there that a night needs: one finding per check, with what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any, Literal
+
+from flows.adapters.database import ROLES, Database, open_database
+from flows.adapters.migrations import installed_source, migrate
+from flows.adapters.registry import open_registry
+from flows.adapters.settings import Settings
+from flows.adapters.source_contract import CONTRACT, check_contract
+
+_PACKAGES = ("leadscore", "polars", "numba", "prefect", "mlflow", "psycopg")
+_WARN_FREE_GIB, _FAIL_FREE_GIB = 5.0, 0.5
+_STALE_DAYS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's answer.
+
+    Attributes
+    ----------
+    status : ok, warn (a night runs, but look), fail (a night would stop here).
+    remedy : what to do; empty when ok.
+    """
+
+    check: str
+    status: Literal["ok", "warn", "fail"]
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Check the installation from the ground up; checks that need a failed one are left out."""
+    yield _versions()
+    yield _disk(settings)
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(open_database(settings))
+        except RuntimeError as error:
+            yield Finding(
+                "database", "fail", str(error), "correct LEADSCORE_DATABASE_URL or start that server"
+            )
+            return
+        yield _guarded("database", lambda: _server(database))
+        yield _guarded("schema", lambda: _schema(database))
+        yield _guarded("roles", lambda: _roles(database))
+        source = _guarded("source", lambda: _source(database))
+        yield source
+        if source.status != "fail":
+            yield _guarded("contract", lambda: _contract(database))
+            yield _guarded("freshness", lambda: _freshness(database))
+        yield _guarded("champion", lambda: _champion(settings, database))
+        yield _guarded("scores", lambda: _scores(settings, database))
+
+
+def _guarded(check: str, examine_one: Callable[[], Finding]) -> Finding:
+    """A check that cannot be made is a finding too."""
+    try:
+        return examine_one()
+    except Exception as error:
+        return Finding(check, "fail", str(error).strip() or type(error).__name__, "see the message")
+
+
+def _versions() -> Finding:
+    installed = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+    return Finding("versions", "ok", f"Python {sys.version.split()[0]}, {installed}")
+
+
+def _disk(settings: Settings) -> Finding:
+    existing = next(path for path in (settings.root, *settings.root.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    status: Literal["ok", "warn", "fail"] = "ok"
+    if free < _WARN_FREE_GIB:
+        status = "fail" if free < _FAIL_FREE_GIB else "warn"
+    remedy = "" if status == "ok" else "free space, or move LEADSCORE_HOME to a larger disk"
+    return Finding("disk", status, f"{free:,.1f} GiB free at {settings.root}", remedy)
+
+
+def _server(database: Database) -> Finding:
+    with database.connect() as connection:
+        number = connection.info.server_version
+    return Finding(
+        "database",
+        "ok",
+        f"Postgres {number // 10_000}.{number % 10_000} at {database.uri(hide_password=True)}",
+    )
+
+
+def _schema(database: Database) -> Finding:
+    applied = migrate(database)
+    return Finding("schema", "ok", f"migrated now: {', '.join(applied)}" if applied else "up to date")
+
+
+def _roles(database: Database) -> Finding:
+    for role in ROLES:
+        database.connect(role).close()
+    return Finding("roles", "ok", ", ".join(ROLES))
+
+
+def _source(database: Database) -> Finding:
+    source = installed_source(database)
+    if source is None:
+        return Finding(
+            "source", "fail", "no source is installed", "run `leadscore simulate` or `leadscore import`"
+        )
+    clock = f"its clock stands at {source.clock}" if source.clock else "its clock is the calendar"
+    return Finding("source", "ok", f"adapter {source.adapter}; {clock}")
+
+
+def _contract(database: Database) -> Finding:
+    with database.connect("crm_reader") as connection:
+        report = check_contract(connection)
+    if not report.unused:
+        return Finding("contract", "ok", f"{len(CONTRACT)} views, every column filled")
+    names = ", ".join(f"{column.view}.{column.column}" for column in report.unused)
+    return Finding("contract", "ok", f"{len(CONTRACT)} views; optional and empty: {names}")
+
+
+def _freshness(database: Database) -> Finding:
+    source = installed_source(database)
+    counts = "(SELECT count(*) FROM source.{0}) AS {0}"
+    views = ("lead", "activity", "outcome")
+    with database.connect("crm_reader") as connection:
+        row: Any = connection.execute(
+            f"SELECT {', '.join(counts.format(view) for view in views)},"  # noqa: S608 - names from above
+            " (SELECT max(occurred_at) FROM source.activity WHERE isfinite(occurred_at)),"
+            " (SELECT max(created_at) FROM source.lead WHERE isfinite(created_at))"
+        ).fetchone()
+    detail = ", ".join(f"{count:,} rows in {view}" for view, count in zip(views, row, strict=False))
+    newest = max((instant for instant in row[len(views) :] if instant is not None), default=None)
+    if row[0] == 0:
+        return Finding("freshness", "fail", detail, "run `leadscore simulate` or `leadscore import`")
+    if newest is None:
+        return Finding("freshness", "warn", f"{detail}; no usable dates", "check created_at and occurred_at")
+    clock = source.clock if source else None
+    now = datetime(clock.year, clock.month, clock.day, tzinfo=UTC) if clock else datetime.now(UTC)
+    age_days = (now - newest).total_seconds() / 86_400
+    detail += f"; newest of {newest:%Y-%m-%d}, {max(age_days, 0):.1f} days before the clock"
+    if age_days > _STALE_DAYS:
+        return Finding("freshness", "warn", detail, "is the replication of the CRM still running?")
+    return Finding("freshness", "ok", detail)
+
+
+def _champion(settings: Settings, database: Database) -> Finding:
+    from flows.adapters.registry import CHAMPION
+
+    champion = open_registry(settings, database).get(CHAMPION)
+    if champion is None:
+        return Finding("champion", "warn", "no model yet", "the next `leadscore nightly` trains the first")
+    age = datetime.now(UTC) - champion.created_at
+    return Finding("champion", "ok", f"version {champion.version}, {age.days} days old")
+
+
+def _scores(settings: Settings, database: Database) -> Finding:
+    with database.connect("score_writer") as connection:
+        row = connection.execute(
+            "SELECT count(*), max(as_of_date), count(*) FILTER (WHERE valid_until < now())"
+            " FROM scoring.lead_score WHERE model_key = %s",
+            [settings.model_key],
+        ).fetchone()
+    count, as_of, _ = row or (0, None, 0)
+    if not count:
+        return Finding("scores", "warn", "none published yet", "run `leadscore nightly`")
+    return Finding("scores", "ok", f"{count:,} leads as of {as_of}")
