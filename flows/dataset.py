@@ -1,18 +1,18 @@
 """Training and scoring sets: snapshots, spine, features and labels put together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import polars as pl
 
+from features.attrs import Kind
 from features.build import build
 from features.labels import label
 from features.sources import Sources, as_of
-from features.spine import spine
+from features.spine import snapshot_dates, spine
 from flows.adapters.settings import Settings
-
-KEYS = ("lead_id", "snapshot_date", "account_id", "owner_id")
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,17 @@ class TrainingSet:
         return TrainingSet(self.frame.filter(pl.Series(keep)), self.y[keep], self.as_of)
 
 
-def snapshot_grid(as_of_date: date, settings: Settings) -> list[date]:
-    """Training snapshots, oldest first: every `snapshot_every_days`, the newest being just mature.
-
-    Counting back from the newest mature day keeps the grid's newest cohort as fresh as labels allow.
-    """
-    newest = as_of_date - settings.maturity
-    steps = range(0, settings.train_window_days, settings.snapshot_every_days)
-    return sorted(newest - timedelta(days=step) for step in steps)
-
-
 def training_set(sources: Sources, as_of_date: date, settings: Settings) -> TrainingSet:
     """Build features and labels of every mature (lead, snapshot) known before `as_of_date`."""
     known = as_of(sources, as_of_date)
-    rows = spine(
-        known,
-        snapshot_grid(as_of_date, settings),
-        max_age_days=settings.max_lead_age_days,
-        for_training=True,
+    grid = snapshot_dates(
+        as_of_date,
+        horizon_days=settings.horizon_days,
+        reporting_lag_days=settings.reporting_lag_days,
+        every_days=settings.snapshot_every_days,
+        window_days=settings.train_window_days,
     )
+    rows = spine(known, grid, max_age_days=settings.max_lead_age_days, for_training=True)
     labels = label(rows, known.outcome, as_of_date, settings.horizon_days, settings.reporting_lag_days)
     mature = labels["is_mature"]
     frame = build(known, rows).filter(mature)
@@ -71,8 +63,10 @@ def training_set(sources: Sources, as_of_date: date, settings: Settings) -> Trai
     return TrainingSet(frame, y, as_of_date)
 
 
-def scoring_set(sources: Sources, as_of_date: date, settings: Settings) -> pl.DataFrame:
-    """Build the features of every lead that is open on `as_of_date`."""
+def scoring_set(
+    sources: Sources, as_of_date: date, settings: Settings, attr_kinds: Mapping[str, Kind]
+) -> pl.DataFrame:
+    """Build the features of every lead that is open on `as_of_date`; `attr_kinds` is the model's."""
     known = as_of(sources, as_of_date)
     rows = spine(known, [as_of_date], max_age_days=settings.max_lead_age_days, for_training=False)
-    return build(known, rows)
+    return build(known, rows, attr_kinds)

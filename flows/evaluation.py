@@ -7,7 +7,6 @@ import numpy as np
 from pkboost_core import metrics
 
 N_BOOTSTRAP = 400
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -54,29 +53,22 @@ def evaluate(y: np.ndarray, p: np.ndarray, groups: np.ndarray, protocol: str, se
     if n_positives in (0, n):
         return Evaluation(protocol, n, n_positives, prevalence)
     base = np.full(n, n_positives / n)
-    ap_low, ap_high = _interval(metrics.average_precision, y, p, groups, seed)
-    auc_low, auc_high = _interval(metrics.roc_auc, y, p, groups, seed)
+    ap = metrics.bootstrap_interval(metrics.average_precision, y, p, groups=groups, n=N_BOOTSTRAP, seed=seed)
+    auc = metrics.bootstrap_interval(metrics.roc_auc, y, p, groups=groups, n=N_BOOTSTRAP, seed=seed)
     return Evaluation(
         protocol=protocol,
         n_rows=n,
         n_positives=n_positives,
         prevalence=prevalence,
-        average_precision=float(metrics.average_precision(y, p)),
-        average_precision_low=ap_low,
-        average_precision_high=ap_high,
-        roc_auc=float(metrics.roc_auc(y, p)),
-        roc_auc_low=auc_low,
-        roc_auc_high=auc_high,
+        average_precision=ap.value,
+        average_precision_low=ap.low,
+        average_precision_high=ap.high,
+        roc_auc=auc.value,
+        roc_auc_low=auc.low,
+        roc_auc_high=auc.high,
         lift_at_10pct=float(metrics.lift_at(y, p, 0.10)),
         precision_at_2pct=float(metrics.precision_at(y, p, 0.02)),
         log_loss=float(metrics.log_loss(y, p)),
         log_loss_of_prevalence=float(metrics.log_loss(y, base)),
         calibration_ratio=float(p.sum() / n_positives),
     )
-
-
-def _interval(metric, y, p, groups, seed) -> tuple[float, float]:
-    low, high = metrics.bootstrap_interval(
-        metric, y, p, groups=groups, n=N_BOOTSTRAP, seed=seed, confidence=CONFIDENCE
-    )
-    return float(low), float(high)

@@ -9,6 +9,10 @@ from flows.training import Trained
 CALIBRATION_RATIO = (0.4, 2.5)
 
 
+class NoUsableModelError(RuntimeError):
+    """There is no champion and the new model cannot be used; nothing is published."""
+
+
 @dataclass(frozen=True)
 class GateDecision:
     """Whether a model may be promoted, and every check with its value: a record to store."""
@@ -34,7 +38,8 @@ def decide(trained: Trained, open_probabilities: np.ndarray, *, has_champion: bo
     ratio, roc_auc_high = evaluation.calibration_ratio, evaluation.roc_auc_high
     checks = {
         "probabilities are finite": bool(np.isfinite(open_probabilities).all()),
-        "probabilities differ between leads": len(open_probabilities) < 2 or bool(np.ptp(open_probabilities) > 0),
+        "probabilities differ between leads": len(open_probabilities) < 2
+        or bool(np.ptp(open_probabilities) > 0),
         "ranking is not worse than chance": roc_auc_high is None or roc_auc_high > 0.5,
         "calibrated in the large": ratio is None or CALIBRATION_RATIO[0] <= ratio <= CALIBRATION_RATIO[1],
         "no leakage alarm": not trained.leakage.is_alarm,

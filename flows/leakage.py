@@ -115,7 +115,9 @@ def _levels(values: pl.Series) -> np.ndarray:
         text = values.cast(pl.String)
         counts = text.value_counts(sort=True)
         top = counts.filter(pl.col(values.name).is_not_null())[values.name].head(_MAX_LEVELS)
-        codes = text.replace_strict(top, pl.arange(1, len(top) + 1, eager=True), default=0, return_dtype=pl.Int64)
+        codes = text.replace_strict(
+            top, pl.arange(1, len(top) + 1, eager=True), default=0, return_dtype=pl.Int64
+        )
         return codes.fill_null(0).to_numpy()
     numbers = values.cast(pl.Float64).to_numpy()
     observed = np.isfinite(numbers)

@@ -10,8 +10,9 @@ import polars as pl
 
 from features.matrix import Encoding, fit_encoding, to_matrix
 from features.sources import Sources
+from features.spine import KEYS
 from flows.adapters.settings import Settings
-from flows.dataset import KEYS, TrainingSet, training_set
+from flows.dataset import TrainingSet, training_set
 from flows.evaluation import Evaluation, evaluate
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
 from flows.leakage import LeakageReport, judge
@@ -19,9 +20,10 @@ from flows.score_mapping import ScoreMapping
 from pkboost_core import PKBoostClassifier
 
 EVALUATION_DAYS = 28
+MAX_STORED_ROWS = 20_000
 
 
-class TooFewConversions(ValueError):
+class TooFewConversionsError(ValueError):
     """Not enough mature conversions to learn from; the champion stays."""
 
 
@@ -54,7 +56,7 @@ class _Fit:
     encoding: Encoding
 
     def probabilities(self, rows: TrainingSet) -> np.ndarray:
-        return self.booster.predict_proba(to_matrix(rows.frame.drop(KEYS), self.encoding))[:, 1]
+        return self.booster.predict_proba(to_matrix(rows.frame, self.encoding))[:, 1]
 
 
 def train(
@@ -64,7 +66,7 @@ def train(
 
     Raises
     ------
-    TooFewConversions
+    TooFewConversionsError
         If fewer than `settings.min_train_positives` leads have converted in mature rows.
     """
     rows = training_set(sources, as_of, settings)
@@ -77,13 +79,19 @@ def train(
     model = LeadModel(
         booster=fit.booster,
         encoding=fit.encoding,
-        label_definition=LabelDefinition(settings.horizon_days, settings.reporting_lag_days, conversion_sha256),
+        label_definition=LabelDefinition(
+            settings.horizon_days, settings.reporting_lag_days, conversion_sha256
+        ),
         training_range=_range(rows, as_of),
         recipe={
             "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(rows.y.mean()))).as_dict(),
             "snapshot_every_days": settings.snapshot_every_days,
             "train_window_days": settings.train_window_days,
             "random_state": settings.random_state,
+            "train_seconds": train_seconds,
+            "evaluation": evaluation.as_dict(),
+            "evaluation_cohort": _sample(cohort.y, p, settings.random_state),
+            "leakage": leakage.as_dict(),
         },
     )
     return Trained(model, evaluation, cohort.y, p, cohort.frame.select(KEYS), leakage, train_seconds)
@@ -132,7 +140,7 @@ def _backtest(
 
 
 def _fit(rows: TrainingSet, settings: Settings, without: Sequence[str] = ()) -> _Fit:
-    frame = rows.frame.drop(*KEYS, *without)
+    frame = rows.frame.drop(without)
     encoding = fit_encoding(frame)
     booster = PKBoostClassifier(
         random_state=settings.random_state,
@@ -147,12 +155,22 @@ def _refuse_too_few(rows: TrainingSet, settings: Settings) -> None:
     converted = rows.frame.filter(pl.Series(rows.y > 0))["lead_id"].n_unique()
     if converted >= settings.min_train_positives:
         return
-    raise TooFewConversions(
+    raise TooFewConversionsError(
         f"training needs at least {settings.min_train_positives} leads with a mature conversion, found {converted} "
         f"in {len(rows.y)} mature rows: a conversion counts {settings.reporting_lag_days} days after its "
         f"{settings.horizon_days}-day window has closed. Collect more history, shorten LEADSCORE_HORIZON_DAYS, or "
         "check the definition of conversion with `leadscore doctor`"
     )
+
+
+def _sample(y: np.ndarray, p: np.ndarray, seed: int) -> dict[str, list[float]]:
+    """Labels and probabilities of at most `MAX_STORED_ROWS` of the cohort, for the curves of later reports."""
+    if np.isnan(p).any():
+        return {"y": [], "p": []}
+    chosen = np.arange(len(y))
+    if len(y) > MAX_STORED_ROWS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(y), MAX_STORED_ROWS, replace=False))
+    return {"y": y[chosen].tolist(), "p": np.round(p[chosen], 6).tolist()}
 
 
 def _range(rows: TrainingSet, as_of: date) -> TrainingRange:

@@ -67,8 +67,7 @@ def _night(as_of: date | None, output: Output, fill: bool) -> Answer:
         from flows.commands.summary import night_summary
         from flows.nightly import run_nightly
 
-        result = run_nightly(settings, database, as_of, progress)
-        summary = dict(result.summary())
+        summary = run_nightly(settings, database, as_of, progress)
         return Answer(summary, lambda: night_summary(summary, settings))
 
 

@@ -1,0 +1,107 @@
+"""Which model scores tonight: the champion, or a new one where none fits the date, the label or the columns."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from features.sources import Sources
+from flows import curves, gate
+from flows.adapters.registry import CHALLENGER, ModelVersion, Registry
+from flows.adapters.run_files import RunRecord
+from flows.adapters.settings import Settings
+from flows.dataset import scoring_set
+from flows.lead_model import LabelDefinition, LeadModel
+from flows.score_mapping import ScoreMapping
+from flows.training import Trained
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A registered model in use.
+
+    Attributes
+    ----------
+    model, version : artefact and registry entry.
+    trained : its training, when it happened tonight.
+    decision : the gate's, when it was trained tonight.
+    """
+
+    model: LeadModel
+    version: ModelVersion
+    trained: Trained | None = None
+    decision: gate.GateDecision | None = None
+
+
+def why_due(model: LeadModel, as_of: date, label: LabelDefinition, settings: Settings) -> str | None:
+    """Say why `model` must not score `as_of` without retraining, or None.
+
+    A model trained on a later day knows what was still to come on `as_of`.
+    """
+    trained_as_of = model.training_range.as_of
+    age = (as_of - trained_as_of).days
+    if age < 0:
+        return f"the champion was trained as of {trained_as_of} and knows what came after {as_of}"
+    if model.label_definition != label:
+        return "the definition of the label has changed"
+    if age >= settings.retrain_every_days:
+        return f"the champion is {age} days old"
+    return None
+
+
+def register(
+    registry: Registry,
+    trained: Trained,
+    previous: Champion | None,
+    sources: Sources,
+    settings: Settings,
+    data_sha256: str,
+    reason: str,
+) -> Champion:
+    """Log a freshly trained model, let the gate decide, and return the model that is champion afterwards.
+
+    A model for a past date is logged and used for that date alone: the newer champion stays.
+    """
+    as_of = trained.model.training_range.as_of
+    version = registry.log_run(trained.model, _record(trained, settings, data_sha256, reason))
+    features = scoring_set(sources, as_of, settings, trained.model.encoding.attr_kinds)
+    probabilities = trained.model.predict_proba(features) if features.height else np.zeros(0)
+    decision = gate.decide(trained, probabilities, has_champion=previous is not None)
+    mine = Champion(trained.model, version, trained, decision)
+    if previous is not None and previous.model.training_range.as_of > as_of:
+        return mine
+    if decision.is_promoted:
+        return Champion(trained.model, registry.promote(version.version, reason), trained, decision)
+    registry.set_alias(CHALLENGER, version.version)
+    if previous is None:
+        raise gate.NoUsableModelError(
+            f"the first model is unusable ({', '.join(decision.reasons)}); nothing is scored"
+        )
+    return Champion(previous.model, previous.version, None, decision)
+
+
+def inherited_mapping(previous: Champion | None) -> ScoreMapping | None:
+    """The champion's score mapping, so that a grade keeps its meaning; None starts a new one."""
+    return None if previous is None else ScoreMapping(**previous.model.recipe["score_mapping"])
+
+
+def _record(trained: Trained, settings: Settings, data_sha256: str, reason: str) -> RunRecord:
+    evaluation = trained.evaluation.as_dict()
+    numbers = {name: value for name, value in evaluation.items() if isinstance(value, int | float)}
+    params: dict[str, Any] = {
+        "reason": reason,
+        "protocol": trained.evaluation.protocol,
+        "leakage_alarm": trained.leakage.is_alarm,
+        "n_features": len(trained.model.encoding.names),
+        "snapshot_every_days": settings.snapshot_every_days,
+        "train_window_days": settings.train_window_days,
+        **{f"booster_{name}": value for name, value in trained.model.booster.get_params().items()},
+    }
+    return RunRecord(
+        name=f"as of {trained.model.training_range.as_of}",
+        metrics={**numbers, "train_seconds": trained.train_seconds},
+        params=params,
+        data_sha256=data_sha256,
+        curves=curves.tables(trained.evaluation_y, trained.evaluation_p),
+    )

@@ -1,0 +1,196 @@
+"""The end of a night: what it says of itself in SQL, JSON, Prefect and on one page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from features.sources import Sources
+from flows.adapters import score_runs
+from flows.adapters.memory import PeakMemory
+from flows.champion import Champion
+from flows.evaluation import Evaluation
+from flows.report import ReasonLine, ReportData, TopLead, write_report
+
+if TYPE_CHECKING:
+    from flows.nightly import Night
+
+N_TOP = 10
+
+
+def finish(
+    night: "Night",
+    sources: Sources,
+    champion: Champion,
+    scores: pl.DataFrame,
+    hindsight: Evaluation | None,
+    memory: PeakMemory,
+) -> dict[str, Any]:
+    """Write the report, attach it where people look for it, and close the run's record.
+
+    Returns
+    -------
+    dict
+        The night's summary, JSON-able.
+    """
+    if night.run is None:
+        raise RuntimeError("only a recorded night has an end to report")
+    top = top_leads(sources, scores)
+    path = night.settings.root / "reports" / f"{night.as_of}-run{night.run.run_id}.html"
+    with night.progress.stage("report"):
+        write_report(path, _page(night, champion, scores, top, hindsight, memory))
+        if champion.trained is not None:
+            night.registry.attach_report(champion.version.run_id, path)
+    summary = {
+        "run_id": night.run.run_id,
+        "status": "published",
+        "as_of": night.as_of,
+        "n_open_leads": scores.height,
+        "n_scored": scores["probability"].is_not_null().sum(),
+        **training_summary(night, champion),
+        "hindsight": None if hindsight is None else hindsight.as_dict(),
+        "wall_seconds": {name: round(value, 3) for name, value in night.progress.seconds.items()},
+        "peak_rss_mb": round(memory.peak_rss_mb, 1),
+        "report_path": str(path),
+        "set_aside": [] if night.set_aside is None else night.set_aside.to_dicts(),
+        "warnings": night.warnings,
+        "top_leads": [{k: v for k, v in lead.items() if k != "reasons"} for lead in top],
+    }
+    score_runs.finish_run(night.database, night.run, _counts(summary), _inputs(night, champion))
+    _show_in_prefect(summary)
+    return summary
+
+
+def training_summary(night: "Night", champion: Champion) -> dict[str, Any]:
+    """Return the facts about the model and its measured recipe, JSON-able."""
+    model, evaluation = champion.model, champion.model.recipe["evaluation"]
+    leakage = model.recipe["leakage"]
+    return {
+        "as_of": night.as_of,
+        "model_version": str(champion.version.version),
+        "is_retrained": champion.trained is not None,
+        "n_train_rows": model.training_range.n_rows,
+        "n_train_positives": model.training_range.n_positives,
+        **{name: value for name, value in evaluation.items() if name not in ("n_rows", "n_positives")},
+        "n_evaluation_rows": evaluation["n_rows"],
+        "n_evaluation_positives": evaluation["n_positives"],
+        "train_seconds": round(model.recipe["train_seconds"], 3),
+        "leakage_alarm": leakage["is_alarm"],
+        "leakage_suspects": [suspect["column"] for suspect in leakage["suspects"]],
+    }
+
+
+def top_leads(sources: Sources, scores: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the best leads with what people know them by."""
+    names = sources.lead.select("lead_id", "title", company="email_domain")
+    columns = ["rank", "lead_id", "company", "title", "probability", "score", "grade", "owner_id", "reasons"]
+    best = scores.filter(pl.col("rank_overall") <= N_TOP).join(names, on="lead_id", how="left")
+    reasons = [f"reason_{i}" for i in (1, 2, 3)]
+    return best.rename({"rank_overall": "rank"}).sort("rank").select(*columns, *reasons).to_dicts()
+
+
+def _page(
+    night: "Night",
+    champion: Champion,
+    scores: pl.DataFrame,
+    top: Sequence[Mapping[str, Any]],
+    hindsight: Evaluation | None,
+    memory: PeakMemory,
+) -> ReportData:
+    model, recipe = champion.model, champion.model.recipe
+    cohort, evaluation = recipe["evaluation_cohort"], recipe["evaluation"]
+    training = model.training_range
+    facts: dict[str, Any] = {
+        "as of": night.as_of,
+        "open leads": scores.height,
+        "model version": champion.version.version,
+        "trained": f"as of {training.as_of}, snapshots {training.first_snapshot} to {training.last_snapshot}",
+        "training rows": training.n_rows,
+        "conversions in them": training.n_positives,
+        "training seconds": recipe["train_seconds"],
+        "score mapping": f"{recipe['score_mapping']['version']}, base rate {recipe['score_mapping']['base_rate']:.2%}",
+        "data sha256": night.data_sha256[:16],
+        "peak memory": f"{memory.peak_rss_mb:,.0f} MiB",
+    }
+    if hindsight is not None:
+        facts["in hindsight"] = (
+            f"ROC-AUC {hindsight.roc_auc:.3f}, PR-AUC {hindsight.average_precision:.3f}, "
+            f"prevalence {hindsight.prevalence:.1%} ({hindsight.protocol})"
+        )
+    metrics = {k: v for k, v in evaluation.items() if isinstance(v, int | float)}
+    return ReportData(
+        title=f"Lead scores of {night.as_of}",
+        protocol=evaluation["protocol"],
+        metrics=metrics,
+        y=np.asarray(cohort["y"], dtype=np.float64),
+        p=np.asarray(cohort["p"], dtype=np.float64),
+        scores=scores["probability"].drop_nulls().to_numpy(),
+        top_leads=[_line(lead) for lead in top],
+        facts=facts,
+        set_aside=_set_aside(night),
+        seconds=night.progress.seconds,
+        warnings=night.warnings,
+    )
+
+
+def _line(lead: Mapping[str, Any]) -> TopLead:
+    reasons = [ReasonLine(reason["label"], reason["sign"]) for reason in json.loads(lead["reasons"] or "[]")]
+    name = ", ".join(part for part in (lead["title"], lead["company"]) if part) or lead["lead_id"]
+    return TopLead(lead["rank"], lead["lead_id"], name, lead["probability"], reasons[:3])
+
+
+def _set_aside(night: "Night") -> dict[str, int]:
+    findings = () if night.set_aside is None else night.set_aside.findings
+    return {f"{f.frame}: {f.rule} ({f.consequence})": f.n_rows for f in findings}
+
+
+def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = (
+        "n_open_leads",
+        "n_scored",
+        "n_train_rows",
+        "n_train_positives",
+        "set_aside",
+        "warnings",
+        "peak_rss_mb",
+    )
+    return {
+        name: summary[name]
+        for name in (*wanted, "wall_seconds", "average_precision", "roc_auc", "prevalence")
+    }
+
+
+def _inputs(night: "Night", champion: Champion) -> dict[str, Any]:
+    return {
+        "data_sha256": night.data_sha256,
+        "conversion_sql_sha256": night.label.conversion_sql_sha256,
+        "model_version": champion.version.version,
+        "mlflow_run_id": champion.version.run_id,
+        "code_version": champion.model.code_version,
+    }
+
+
+def _show_in_prefect(summary: Mapping[str, Any]) -> None:
+    from prefect.artifacts import create_table_artifact
+    from prefect.context import get_run_context
+    from prefect.exceptions import MissingContextError
+
+    try:
+        get_run_context()
+    except MissingContextError:
+        return
+    shown = (
+        "as_of",
+        "model_version",
+        "n_scored",
+        "prevalence",
+        "average_precision",
+        "roc_auc",
+        "lift_at_10pct",
+    )
+    facts = [{"what": name, "value": str(summary[name])} for name in (*shown, "report_path")]
+    leads = [{k: str(v) for k, v in lead.items()} for lead in summary["top_leads"]]
+    create_table_artifact(facts, key="night", description="The night in numbers")
+    create_table_artifact(leads, key="best-leads", description="Best open leads and why")

@@ -1,0 +1,307 @@
+"""The nightly flow: read as of a date, train when due, score every open lead, publish, report.
+
+A task is a unit of retry; only reading and publishing are retried, and only when the connection failed. Nothing is
+published before the last step has all its rows, so a night that fails leaves yesterday's scores in place.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+import sql
+from features.matrix import NOT_FEATURES
+from features.sources import Sources
+from flows import night_report
+from flows.adapters import score_runs
+from flows.adapters.database import Database, exclusive, open_database
+from flows.adapters.hindsight import converted_since
+from flows.adapters.memory import PeakMemory
+from flows.adapters.migrations import SourceError, installed_source, migrate
+from flows.adapters.publisher import publish
+from flows.adapters.registry import Registry, open_registry
+from flows.adapters.settings import Settings
+from flows.adapters.snapshot_hash import snapshot_hash
+from flows.adapters.source_frames import KEYS as FRAME_KEYS
+from flows.adapters.source_reader import SetAside, check_contract, read_sources
+from flows.champion import Champion, inherited_mapping, register, why_due
+from flows.dataset import scoring_set
+from flows.evaluation import Evaluation, evaluate
+from flows.lead_model import LabelDefinition
+from flows.progress import Progress
+from flows.scoring import score_open_leads
+from flows.training import TooFewConversionsError, train
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Night:
+    """What the steps of one night share: where things are, and what is known so far."""
+
+    settings: Settings
+    database: Database
+    progress: Progress
+    registry: Registry
+    as_of: date
+    run: score_runs.Run | None = None
+    set_aside: SetAside | None = None
+    data_sha256: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> LabelDefinition:
+        """What a model of tonight would predict."""
+        text = sql.load("intermediate/int_conversion.sql")
+        return LabelDefinition(
+            self.settings.horizon_days,
+            self.settings.reporting_lag_days,
+            hashlib.sha256(text.encode()).hexdigest(),
+        )
+
+
+_GIVEN: ContextVar[tuple[Settings, Database, Progress] | None] = ContextVar("given", default=None)
+
+
+def _lost_connection(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry when the connection broke; an error in the data is the same the next time."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, psycopg.OperationalError | ConnectionError)
+
+
+_OUTSIDE: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [2, 10, 30],
+    "retry_condition_fn": _lost_connection,
+    "cache_policy": NO_CACHE,
+}
+
+
+@flow(name="nightly", flow_run_name="nightly-{as_of}", persist_result=False)
+def nightly(as_of: date | None = None) -> dict[str, Any]:
+    """Run one night and return its summary; `as_of` defaults to the data's own clock, else to today (UTC)."""
+    with PeakMemory() as memory, open_night(as_of) as night:
+        sources = read(night)
+        champion = choose_model(night, sources)
+        scores = score(night, sources, champion)
+        publish_scores(night, scores)
+        return night_report.finish(night, sources, champion, scores, judge(night, scores), memory)
+
+
+@flow(name="train", flow_run_name="train-{as_of}", persist_result=False)
+def training(as_of: date | None = None) -> dict[str, Any]:
+    """Train and register a model whether it is due or not; the published scores stay."""
+    with open_night(as_of, records_run=False) as night:
+        champion = choose_model(night, read(night), always_train=True)
+        return night_report.training_summary(night, champion)
+
+
+@flow(name="score", flow_run_name="score-{as_of}", persist_result=False)
+def scoring(as_of: date | None = None) -> dict[str, Any]:
+    """Score and publish with the champion, without training."""
+    with PeakMemory() as memory, open_night(as_of) as night:
+        sources = read(night)
+        champion = load_champion(night)
+        scores = score(night, sources, champion)
+        publish_scores(night, scores)
+        return night_report.finish(night, sources, champion, scores, None, memory)
+
+
+def run_nightly(
+    settings: Settings, database: Database, as_of: date | None, progress: Progress
+) -> dict[str, Any]:
+    """Run the flow with resources that are already open."""
+    return _with_given(nightly, settings, database, as_of, progress)
+
+
+def run_training(
+    settings: Settings, database: Database, as_of: date | None, progress: Progress
+) -> dict[str, Any]:
+    """Run the training flow with resources that are already open."""
+    return _with_given(training, settings, database, as_of, progress)
+
+
+def run_scoring(
+    settings: Settings, database: Database, as_of: date | None, progress: Progress
+) -> dict[str, Any]:
+    """Run the scoring flow with resources that are already open."""
+    return _with_given(scoring, settings, database, as_of, progress)
+
+
+def _with_given(
+    run: Any, settings: Settings, database: Database, as_of: date | None, progress: Progress
+) -> dict[str, Any]:
+    token = _GIVEN.set((settings, database, progress))
+    try:
+        return run(as_of or _today(database))
+    finally:
+        _GIVEN.reset(token)
+
+
+def _today(database: Database) -> date:
+    source = installed_source(database)
+    if source is None:
+        raise SourceError(
+            "no source is installed: run `leadscore simulate`, `leadscore import`, or install an adapter"
+        )
+    return source.clock or datetime.now(UTC).date()
+
+
+@contextmanager
+def open_night(as_of: date | None, records_run: bool = True) -> Iterator[Night]:
+    """Open what a night needs, under a lock that two nights cannot hold, and record how it ended."""
+    with _resources() as (settings, database, progress), exclusive(database, "nightly"):
+        day = as_of or _today(database)
+        night = Night(settings, database, progress, open_registry(settings, database), day)
+        if not records_run:
+            yield night
+            return
+        night.run = score_runs.start_run(database, settings.model_key, day)
+        try:
+            yield night
+        except BaseException as error:
+            score_runs.fail_run(database, night.run, f"{type(error).__name__}: {error}")
+            raise
+
+
+@contextmanager
+def _resources() -> Iterator[tuple[Settings, Database, Progress]]:
+    given = _GIVEN.get()
+    if given is not None:
+        yield given
+        return
+    settings = Settings()
+    with open_database(settings) as database:
+        migrate(database)
+        yield settings, database, Progress()
+
+
+@task(name="read", **_OUTSIDE)
+def read(night: Night) -> Sources:
+    """Check the source views and read everything known before the date."""
+    with night.progress.stage("read the CRM"):
+        with night.database.connect("crm_reader") as connection:
+            check_contract(connection)
+        sources, night.set_aside = read_sources(night.database, night.as_of)
+        frames = {name: getattr(sources, name) for name in FRAME_KEYS}
+        night.data_sha256 = snapshot_hash(frames, FRAME_KEYS)
+    for finding in night.set_aside.findings:
+        log.info("%s: %s %s: %s", finding.frame, finding.n_rows, finding.consequence, finding.rule)
+    return sources
+
+
+@task(name="choose model", cache_policy=NO_CACHE)
+def choose_model(night: Night, sources: Sources, always_train: bool = False) -> Champion:
+    """Return the champion, after training a new one when that is due.
+
+    Too few conversions to train keep the champion; without one they end the night.
+    """
+    with night.progress.stage("load the model"):
+        champion = _loaded(night)
+    due = _due(night, sources, champion) or ("asked for" if always_train else None)
+    if due is None and champion is not None:
+        return champion
+    try:
+        with night.progress.stage("train"):
+            trained = train(
+                sources,
+                night.as_of,
+                night.settings,
+                night.label.conversion_sql_sha256,
+                inherited_mapping(champion),
+            )
+    except TooFewConversionsError as error:
+        if champion is None or always_train or not _can_score(night, champion):
+            raise
+        night.warnings.append(f"not retrained although {due}: {error}")
+        return champion
+    with night.progress.stage("register the model"):
+        chosen = register(
+            night.registry, trained, champion, sources, night.settings, night.data_sha256, due or "asked for"
+        )
+    if trained.leakage.is_alarm:
+        night.warnings.append(trained.leakage.message)
+    if chosen.decision is not None and chosen.decision.reasons:
+        verdict = "promoted all the same, there being no champion" if chosen.trained else "the champion stays"
+        night.warnings.append(f"the new model failed: {', '.join(chosen.decision.reasons)}; {verdict}")
+    return chosen
+
+
+@task(name="load champion", **_OUTSIDE)
+def load_champion(night: Night) -> Champion:
+    """Return the champion, which must be there."""
+    champion = _loaded(night)
+    if champion is None:
+        raise LookupError("there is no champion yet: run `leadscore nightly` or `leadscore train` first")
+    return champion
+
+
+def _loaded(night: Night) -> Champion | None:
+    found = night.registry.load_champion()
+    return None if found is None else Champion(*found)
+
+
+def _due(night: Night, sources: Sources, champion: Champion | None) -> str | None:
+    if champion is None:
+        return "there is no champion"
+    due = why_due(champion.model, night.as_of, night.label, night.settings)
+    if due is None and not _columns_fit(night, sources, champion):
+        return "today's feature columns differ from the champion's"
+    return due
+
+
+def _columns_fit(night: Night, sources: Sources, champion: Champion) -> bool:
+    """Whether this version of the code still makes the columns the champion was trained on."""
+    lead = sources.lead.head(1)
+    sample = scoring_set(
+        Sources.from_frames({"lead": lead}), night.as_of, night.settings, champion.model.encoding.attr_kinds
+    )
+    return tuple(sample.drop(NOT_FEATURES, strict=False).columns) == champion.model.encoding.names
+
+
+def _can_score(night: Night, champion: Champion) -> bool:
+    return (
+        champion.model.training_range.as_of <= night.as_of and champion.model.label_definition == night.label
+    )
+
+
+@task(name="score", cache_policy=NO_CACHE)
+def score(night: Night, sources: Sources, champion: Champion) -> pl.DataFrame:
+    """Score every open lead, with reasons."""
+    with night.progress.stage("score"):
+        open_leads = scoring_set(sources, night.as_of, night.settings, champion.model.encoding.attr_kinds)
+        return score_open_leads(
+            champion.model, open_leads, sources, night.as_of, str(champion.version.version), datetime.now(UTC)
+        )
+
+
+@task(name="publish", **_OUTSIDE)
+def publish_scores(night: Night, scores: pl.DataFrame) -> None:
+    """Put all scores in force at once; a date before the one in force is only filed."""
+    if night.run is None:
+        raise RuntimeError("publication needs a recorded run")
+    with night.progress.stage("publish"):
+        publish(night.database, night.run, scores, expected_rows=scores.height)
+
+
+@task(name="judge", cache_policy=NO_CACHE)
+def judge(night: Night, scores: pl.DataFrame) -> Evaluation | None:
+    """Measure tonight's scores by conversions dated after `as_of`, where the database already holds some."""
+    converted = converted_since(night.database, night.as_of, night.settings.horizon_days)
+    scored = scores.filter(pl.col("probability").is_not_null())
+    y = scored["lead_id"].is_in(converted.implode()).cast(pl.Float64).to_numpy()
+    if not y.any():
+        return None
+    days = night.settings.horizon_days
+    protocol = f"the leads scored on {night.as_of}, by their conversions of the {days} days from then on"
+    p, leads = scored["probability"].to_numpy(), scored["lead_id"].to_numpy()
+    return evaluate(y, p, leads, protocol, night.settings.random_state)
