@@ -1,0 +1,101 @@
+"""The artefact keeps its predictions, its reasons for refusing, and no pickle."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.matrix import fit_encoding, to_matrix
+from flows.lead_model import LabelDefinition, LeadModel, TrainingRange, from_pandas, pandas_input
+from pkboost_core import PKBoostClassifier
+
+
+def features(n: int, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pl.DataFrame(
+        {
+            "lead_source": rng.choice(np.array(["Web", "Referral", "Fair", None], dtype=object), n).tolist(),
+            "activity_pricing_visit_count_7d": pl.Series(rng.poisson(1.0, n), dtype=pl.UInt32),
+            "activity_email_reply_recency_days": [None if r < 0.3 else int(60 * r) for r in rng.random(n)],
+            "account_is_competitor": rng.random(n) < 0.2,
+            "lead_completeness": rng.random(n),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model() -> LeadModel:
+    frame = features(600)
+    visits = frame["activity_pricing_visit_count_7d"].to_numpy()
+    is_referral = (frame["lead_source"] == "Referral").fill_null(False).to_numpy()
+    y = (visits + 2 * is_referral + np.random.default_rng(1).normal(0, 0.5, 600) > 2.5).astype(float)
+    encoding = fit_encoding(frame)
+    booster = PKBoostClassifier(n_estimators=12, categorical_features=encoding.categorical_indices, random_state=7)
+    booster.fit(to_matrix(frame, encoding), y)
+    return LeadModel(
+        booster,
+        encoding,
+        LabelDefinition(60, 7, "c" * 64),
+        TrainingRange(date(2026, 3, 1), date(2025, 1, 5), date(2025, 12, 24), 600, int(y.sum())),
+        {"score_mapping": {"version": "odds-2026-03-01", "base_rate": 0.05}},
+    )
+
+
+def test_a_loaded_model_is_the_saved_one(model: LeadModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    loaded = LeadModel.load(tmp_path / "model")
+    fresh = features(500, seed=3)
+    np.testing.assert_array_equal(loaded.predict_proba(fresh), model.predict_proba(fresh))
+    np.testing.assert_array_equal(loaded.contributions(fresh), model.contributions(fresh))
+    assert loaded.label_definition == model.label_definition
+    assert loaded.training_range == model.training_range
+    assert loaded.recipe == model.recipe
+    assert loaded.encoding == model.encoding
+    assert loaded.code_version == model.code_version
+
+
+def test_saving_twice_writes_the_same_bytes(model: LeadModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "a")
+    LeadModel.load(tmp_path / "a").save(tmp_path / "b")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["booster.pkb", "lead_model.json"]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_contributions_add_up_to_the_raw_score(model: LeadModel) -> None:
+    fresh = features(200, seed=4)
+    raw = model.booster.decision_function(to_matrix(fresh, model.encoding))
+    rest = raw - model.contributions(fresh).sum(axis=1)
+    np.testing.assert_allclose(rest, rest[0], atol=1e-9)
+
+
+def test_an_unknown_format_is_refused(model: LeadModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    path = tmp_path / "lead_model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99, "code_version": "9.9"}))
+    with pytest.raises(ValueError, match=r"format 99, this leadscore reads 1.*made it \(9\.9\)"):
+        LeadModel.load(tmp_path)
+
+
+def test_columns_in_another_order_are_refused_by_name(model: LeadModel) -> None:
+    frame = features(5)
+    swapped = frame.select("activity_pricing_visit_count_7d", "lead_source", *frame.columns[2:])
+    with pytest.raises(ValueError, match="expected lead_source at 0, got activity_pricing_visit_count_7d"):
+        model.predict_proba(swapped)
+
+
+def test_a_missing_column_is_refused_by_name(model: LeadModel) -> None:
+    with pytest.raises(ValueError, match="expected lead_completeness at 4"):
+        model.predict_proba(features(5).drop("lead_completeness"))
+
+
+def test_pandas_and_back_gives_the_same_probabilities(model: LeadModel) -> None:
+    fresh = features(300, seed=5)
+    there = pandas_input(fresh, model.encoding)
+    assert {str(dtype) for dtype in there.dtypes} == {"float64", "object"}
+    back = from_pandas(there, model.encoding)
+    np.testing.assert_array_equal(model.predict_proba(back), model.predict_proba(fresh))
