@@ -33,7 +33,9 @@ def model() -> LeadModel:
     is_referral = (frame["lead_source"] == "Referral").fill_null(False).to_numpy()
     y = (visits + 2 * is_referral + np.random.default_rng(1).normal(0, 0.5, 600) > 2.5).astype(float)
     encoding = fit_encoding(frame)
-    booster = PKBoostClassifier(n_estimators=12, categorical_features=encoding.categorical_indices, random_state=7)
+    booster = PKBoostClassifier(
+        n_estimators=12, categorical_features=encoding.categorical_indices, random_state=7
+    )
     booster.fit(to_matrix(frame, encoding), y)
     return LeadModel(
         booster,

@@ -1,0 +1,367 @@
+"""MLflow: runs, model versions and the aliases champion and challenger.
+
+Only this module and `pyfunc_model` import mlflow, inside functions, because the import takes over a second.
+The explicit client is used throughout: MLflow's fluent functions write the tracking address, password
+included, into the environment of the process.
+"""
+
+import contextlib
+import json
+import logging
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from flows.adapters.database import MLFLOW_DATABASE, Database
+from flows.adapters.run_files import RunRecord, write_run_files
+from flows.adapters.settings import Settings
+from flows.lead_model import LeadModel, pandas_input, training_range_dict
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as StoredVersion
+    from mlflow.entities.model_registry import RegisteredModel
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+_MODEL_PACKAGES = ("mlflow", "numba", "numpy", "pandas", "polars")
+_PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
+_HISTORY_TAG = "champion_history"
+_HISTORY_LENGTH = 200
+
+
+class RegistryError(RuntimeError):
+    """The registry has no such version, no earlier champion, or has lost a version's files."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version with the metrics and params of its run."""
+
+    version: int
+    run_id: str
+    created_at: datetime
+    aliases: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def tracking_uri(settings: Settings, database: Database) -> str:
+    """MLFLOW_TRACKING_URI where it is set, else a database of its own on our server, created when missing."""
+    if settings.mlflow_tracking_uri:
+        return settings.mlflow_tracking_uri
+    own = database.ensure_database(MLFLOW_DATABASE)
+    return own.uri().replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def open_registry(settings: Settings, database: Database) -> "Registry":
+    """Return the registry of these settings; artefacts lie under the home, or where an MLflow server says."""
+    uri = tracking_uri(settings, database)
+    is_server = uri.startswith(("http://", "https://"))
+    root = None if is_server else settings.root / "mlflow" / "artifacts"
+    return Registry(uri, root, settings.model_name)
+
+
+class Registry:
+    """Runs and versions of one registered model.
+
+    Parameters
+    ----------
+    tracking_uri : a database address as SQLAlchemy spells it, or an MLflow server's.
+    artifact_root : folder of the runs' artefacts, fixed when the experiment is first made; None leaves the
+        choice to the server.
+    model_name : of the registered model, and of the experiment that holds its runs.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | None, model_name: str) -> None:
+        self.tracking_uri = tracking_uri
+        self.artifact_root = artifact_root
+        self.model_name = model_name
+
+    def log_run(self, model: LeadModel, record: RunRecord) -> ModelVersion:
+        """Log a run with its model and register the model as a new version, without an alias.
+
+        The version is created last: a crash before leaves an unfinished run and no version, a crash after
+        leaves a version that nobody uses, and in both cases the champion stays what it was.
+        """
+        tags = {"leadscore_version": model.code_version}
+        run_id = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags).info.run_id
+        try:
+            self._log_values(run_id, model, record)
+            with tempfile.TemporaryDirectory() as folder:
+                write_run_files(Path(folder), model, record)
+                self._client.log_artifacts(run_id, folder)
+            model_id, source = self._log_model(run_id, model)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                self._client.set_terminated(run_id, "FAILED")
+            raise
+        self._client.set_terminated(run_id, "FINISHED")
+        if self._registered() is None:
+            self._client.create_registered_model(self.model_name)
+        created = self._client.create_model_version(self.model_name, source, run_id, model_id=model_id)
+        return self.show(int(created.version))
+
+    def attach_report(self, run_id: str, report: Path) -> None:
+        """Add an HTML report to a run that was logged before."""
+        self._client.log_artifact(run_id, str(report), "report")
+
+    def set_alias(self, alias: str, version: int) -> None:
+        """Point `alias` at `version`. The champion is set by `promote`, which remembers whom it replaces."""
+        if alias == CHAMPION:
+            raise RegistryError(
+                f"promote version {version} instead of setting its alias: rollback needs the history"
+            )
+        self.show(version)
+        self._client.set_registered_model_alias(self.model_name, alias, str(version))
+
+    def get(self, alias: str) -> ModelVersion | None:
+        """Return the version behind `alias`, or None."""
+        version = self._aliases().get(alias)
+        return None if version is None else self.show(version)
+
+    def show(self, version: int) -> ModelVersion:
+        """Return one version.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version; it names those there are.
+        """
+        stored = self._stored(version)
+        if stored is None:
+            known = ", ".join(str(v.version) for v in self.list_versions(20)) or "none"
+            raise RegistryError(f"{self.model_name} has no version {version}; the newest are: {known}")
+        return self._with_runs([stored])[0]
+
+    def list_versions(self, limit: int = 50) -> list[ModelVersion]:
+        """Return the newest versions, newest first."""
+        found = self._client.search_model_versions(
+            f"name = '{self.model_name}'", max_results=limit, order_by=["version_number DESC"]
+        )
+        return self._with_runs(found)
+
+    def promote(self, version: int, reason: str) -> ModelVersion:
+        """Make `version` the champion; `rollback` takes it back.
+
+        Moving the alias is the one step that counts: the history is always read as of the champion.
+        """
+        chosen = self.show(version)
+        earlier = [v for v in self.champion_history() if v != version]
+        self._write_history([*earlier, version])
+        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(version))
+        if CHALLENGER in chosen.aliases:
+            self._client.delete_registered_model_alias(self.model_name, CHALLENGER)
+        self._explain(version, "promoted", reason)
+        return self.show(version)
+
+    def rollback(self, reason: str) -> ModelVersion:
+        """Make the previous champion the champion again and return it.
+
+        Raises
+        ------
+        RegistryError
+            If there is no earlier champion whose version still exists.
+        """
+        history = self.champion_history()
+        earlier = [v for v in history[:-1] if self._stored(v) is not None]
+        if not earlier:
+            raise RegistryError(
+                f"{self.model_name} has no earlier champion to go back to; see `leadscore models list`"
+            )
+        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(earlier[-1]))
+        self._write_history(earlier)
+        self._explain(history[-1], "rolled_back", reason)
+        return self.show(earlier[-1])
+
+    def champion_history(self) -> list[int]:
+        """Champions in order of promotion, today's last, without those rolled back; empty without any."""
+        registered = self._registered()
+        champion = None if registered is None else registered.aliases.get(CHAMPION)
+        if registered is None or champion is None:
+            return []
+        history = json.loads(registered.tags.get(_HISTORY_TAG, "[]"))
+        is_known = int(champion) in history
+        return [*history[: history.index(int(champion)) if is_known else None], int(champion)]
+
+    def load(self, version: int) -> LeadModel:
+        """Load the lead model of a version.
+
+        Raises
+        ------
+        RegistryError
+            If its files cannot be read.
+        """
+        from mlflow.exceptions import MlflowException
+
+        source = self._client.get_model_version_download_uri(self.model_name, str(version))
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                found = _mlflow().artifacts.download_artifacts(
+                    artifact_uri=f"{source}/artifacts/lead_model",
+                    dst_path=folder,
+                    tracking_uri=self.tracking_uri,
+                )
+                return LeadModel.load(Path(found))
+            except (MlflowException, OSError) as error:
+                raise RegistryError(
+                    f"files of {self.model_name} version {version} cannot be read under {source}: restore "
+                    f"them, `leadscore models rollback`, or train anew ({error})"
+                ) from error
+
+    def load_champion(self) -> tuple[LeadModel, ModelVersion] | None:
+        """Return the champion and its version, or None when none was ever promoted."""
+        champion = self.get(CHAMPION)
+        return None if champion is None else (self.load(champion.version), champion)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        return _mlflow().MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    @cached_property
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self.model_name)
+        if found is not None:
+            return found.experiment_id
+        location = None if self.artifact_root is None else self.artifact_root.resolve().as_uri()
+        return self._client.create_experiment(self.model_name, artifact_location=location)
+
+    def _log_values(self, run_id: str, model: LeadModel, record: RunRecord) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        metrics = [
+            Metric(name, float(value), now, 0)
+            for name, value in record.metrics.items()
+            if value is not None and math.isfinite(value)
+        ]
+        trained = {
+            f"train_{name}": value for name, value in training_range_dict(model.training_range).items()
+        }
+        params = {
+            **asdict(model.label_definition),
+            **trained,
+            "data_sha256": record.data_sha256,
+            **record.params,
+        }
+        self._client.log_batch(run_id, metrics=metrics, params=[Param(k, str(v)) for k, v in params.items()])
+
+    def _log_model(self, run_id: str, model: LeadModel) -> tuple[str, str]:
+        from mlflow.entities import LoggedModelOutput
+
+        logged = self._client.create_logged_model(self._experiment_id, self.model_name, source_run_id=run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            save_pyfunc(Path(folder), model)
+            self._client.log_model_artifacts(logged.model_id, str(Path(folder, "pyfunc")))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+        return logged.model_id, logged.artifact_location
+
+    def _registered(self) -> "RegisteredModel | None":
+        found = self._client.search_registered_models(f"name = '{self.model_name}'", max_results=1)
+        return found[0] if found else None
+
+    def _aliases(self) -> dict[str, int]:
+        registered = self._registered()
+        return {} if registered is None else {name: int(v) for name, v in registered.aliases.items()}
+
+    def _stored(self, version: int) -> "StoredVersion | None":
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_model_version(self.model_name, str(version))
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _with_runs(self, stored: "list[StoredVersion]") -> list[ModelVersion]:
+        """Join versions with their runs: one query for all of them."""
+        if not stored:
+            return []
+        wanted = ", ".join(f"'{v.run_id}'" for v in stored)
+        runs = self._client.search_runs(
+            [self._experiment_id], f"attributes.run_id IN ({wanted})", max_results=len(stored)
+        )
+        data = {run.info.run_id: run.data for run in runs}
+        aliases = self._aliases()
+        return [
+            ModelVersion(
+                version=int(v.version),
+                run_id=v.run_id or "",
+                created_at=datetime.fromtimestamp(v.creation_timestamp / 1000, UTC),
+                aliases=tuple(sorted(name for name, target in aliases.items() if target == int(v.version))),
+                metrics=data[v.run_id].metrics if v.run_id in data else {},
+                params=data[v.run_id].params if v.run_id in data else {},
+                tags=dict(v.tags),
+            )
+            for v in stored
+        ]
+
+    def _write_history(self, versions: list[int]) -> None:
+        text = json.dumps(versions[-_HISTORY_LENGTH:])
+        self._client.set_registered_model_tag(self.model_name, _HISTORY_TAG, text)
+
+    def _explain(self, version: int, what: str, reason: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._client.set_model_version_tag(self.model_name, str(version), f"{what}_at", now)
+        self._client.set_model_version_tag(self.model_name, str(version), f"{what}_because", reason)
+
+
+def save_pyfunc(folder: Path, model: LeadModel) -> None:
+    """Write `folder/pyfunc`: an MLflow model of `pyfunc_model.py` and the lead model's files."""
+    mlflow = _mlflow()
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    model.save(folder / "lead_model")
+    kinds = model.encoding.kinds()
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec("string" if is_category else "double", name) for name, is_category in kinds
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(
+            folder / "pyfunc",
+            python_model=str(_PYFUNC_CODE),
+            artifacts={"lead_model": str(folder / "lead_model")},
+            signature=ModelSignature(Schema(columns), Schema([ColSpec("double")])),
+            input_example=_input_example(model),
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _MODEL_PACKAGES],
+        )
+
+
+def _input_example(model: LeadModel) -> "pd.DataFrame":
+    """One made-up row: a zero for every number, the commonest level of every category."""
+    row = {
+        name: [next(iter(model.encoding.levels[name]), None) if is_category else 0.0]
+        for name, is_category in model.encoding.kinds()
+    }
+    return pandas_input(pl.DataFrame(row), model.encoding)
+
+
+def _mlflow() -> ModuleType:
+    """Import MLflow without telemetry, progress bars, deprecation warnings and chatter."""
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow
