@@ -173,12 +173,10 @@ def _lead(lead: TopLead) -> str:
 
 
 def _tables(data: ReportData) -> list[str]:
-    total = sum(data.seconds.values())
-    seconds = {name: f"{value:.2f} s" for name, value in data.seconds.items()}
     return [
         _pairs("Data and model", data.facts),
         _pairs("Set aside", {name: f"{count:,}" for name, count in data.set_aside.items()}),
-        _pairs("Time by stage", {**seconds, "total": f"{total:.2f} s"} if seconds else {}),
+        _pairs("Time by stage", {name: f"{value:.2f} s" for name, value in data.seconds.items()}),
     ]
 
 
