@@ -164,7 +164,9 @@ class PKBoostClassifier(Estimator):
         self.verbose = verbose
         self.callbacks = callbacks
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, groups: Any = None
+    ) -> Self:
         """Fit the trees.
 
         Parameters
@@ -174,6 +176,8 @@ class PKBoostClassifier(Estimator):
         sample_weight : non-negative weights (n_rows,), or None
         eval_set : (X, y) or (X, y, sample_weight) to stop on instead of a share of the rows; a list with one
             such tuple is accepted. No refit follows then: every row of X was trained on already.
+        groups : labels (n_rows,), or None. Rows of one group are never split between growing and stopping:
+            needed where rows repeat one subject (a lead at several dates), or stopping comes far too late.
 
         Raises
         ------
@@ -191,7 +195,7 @@ class PKBoostClassifier(Estimator):
         rows = make_rows(binning, values, target, weight, pos_weight)
         plan = self._plan(binning, rows, pos_weight)
         held = None if eval_set is None else self._held_out(eval_set, binning, pos_weight)
-        trees, truth, raw = self._boost(rows, plan, held, rng)
+        trees, truth, raw = self._boost(rows, plan, held, rng, to_units(groups, len(values)))
         self._finish(trees, plan)
         self._calibrate(truth, raw)
         return self
@@ -292,7 +296,12 @@ class PKBoostClassifier(Estimator):
         return (labels == self.classes_[1]).astype(np.float64)
 
     def _boost(
-        self, rows: Rows, plan: Plan, held: Rows | None, rng: np.random.Generator
+        self,
+        rows: Rows,
+        plan: Plan,
+        held: Rows | None,
+        rng: np.random.Generator,
+        units: np.ndarray,
     ) -> tuple[Sequence[np.ndarray], Rows | None, np.ndarray]:
         """Return the trees, and rows they were not trained on (None when there are none) with raw scores."""
         self.validation_loss_ = np.zeros(0)
@@ -303,23 +312,24 @@ class PKBoostClassifier(Estimator):
             return fit.trees, held, fit.raw
         if not self.early_stopping:
             return boost(rows, plan).trees, None, np.zeros(0)
-        is_positive = rows.loss_target >= 0.5
+        is_positive = np.bincount(units, weights=rows.loss_target >= 0.5) > 0
         fewest = int(min(is_positive.sum(), (~is_positive).sum()))
         if fewest * self.validation_fraction >= MIN_HELD_OUT_POSITIVES:
-            return self._boost_with_holdout(rows, plan, is_positive, rng)
+            return self._boost_with_holdout(rows, plan, is_positive, units, rng)
         if fewest < 2:
             return (
                 boost(rows, _with(plan, n_trees=min(plan.n_trees, UNCHECKED_TREES))).trees,
                 None,
                 np.zeros(0),
             )
-        best, raw = cross_validate(rows, plan, stratified_folds(is_positive, min(N_FOLDS, fewest), rng))
+        folds = stratified_folds(is_positive, min(N_FOLDS, fewest), rng)[units]
+        best, raw = cross_validate(rows, plan, folds)
         return boost(rows, _with(plan, n_trees=best)).trees, rows, raw
 
     def _boost_with_holdout(
-        self, rows: Rows, plan: Plan, is_positive: np.ndarray, rng: np.random.Generator
+        self, rows: Rows, plan: Plan, is_positive: np.ndarray, units: np.ndarray, rng: np.random.Generator
     ) -> tuple[Sequence[np.ndarray], Rows, np.ndarray]:
-        is_held = stratified_share(is_positive, self.validation_fraction, rng)
+        is_held = stratified_share(is_positive, self.validation_fraction, rng)[units]
         held = rows.take(np.flatnonzero(is_held))
         fit: Boosted = boost(rows.take(np.flatnonzero(~is_held)), plan, held)
         self.validation_loss_ = fit.losses
@@ -578,8 +588,18 @@ def make_rows(
     return Rows(binning.transform(values), boost_target, boost_weight, loss_target, loss_weight)
 
 
+def to_units(groups: Any, n_rows: int) -> np.ndarray:
+    """Number the groups, int64 (n_rows,); without groups every row is its own."""
+    if groups is None:
+        return np.arange(n_rows)
+    labels = np.asarray(groups)
+    if labels.shape != (n_rows,):
+        raise ValueError(f"groups has shape {labels.shape}, X has {n_rows} rows: give one label per row")
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
 def stratified_share(is_positive: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Mark a random share of the rows of each class."""
+    """Mark a random share of the units (rows or groups) of each class."""
     is_held = np.zeros(len(is_positive), dtype=bool)
     for mask in (is_positive, ~is_positive):
         index = rng.permutation(np.flatnonzero(mask))
@@ -588,7 +608,7 @@ def stratified_share(is_positive: np.ndarray, share: float, rng: np.random.Gener
 
 
 def stratified_folds(is_positive: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Deal the rows of each class to folds, at random."""
+    """Deal the units (rows or groups) of each class to folds, at random."""
     folds = np.empty(len(is_positive), dtype=np.int64)
     for mask in (is_positive, ~is_positive):
         index = rng.permutation(np.flatnonzero(mask))

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     model_key: str = "lead-conversion"
     horizon_days: int = Field(default=60, ge=1, le=730)
     reporting_lag_days: int = Field(default=7, ge=0, le=180)
-    snapshot_every_days: int = Field(default=14, ge=1, le=90)
+    snapshot_every_days: int = Field(default=7, ge=1, le=90)
     train_window_days: int = Field(default=365, ge=14)
     max_lead_age_days: int = Field(default=365, ge=1)
     min_train_positives: int = Field(default=40, ge=2)
