@@ -39,6 +39,12 @@ CHALLENGER = "challenger"
 
 _MODEL_PACKAGES = ("mlflow", "numba", "numpy", "pandas", "polars")
 _PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 _HISTORY_TAG = "champion_history"
 _HISTORY_LENGTH = 200
 
@@ -355,10 +361,9 @@ def _input_example(model: LeadModel) -> "pd.DataFrame":
 
 
 def _mlflow() -> ModuleType:
-    """Import MLflow without telemetry, progress bars, deprecation warnings and chatter."""
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    """Import MLflow without telemetry, progress bars, warnings of its own imports, and chatter."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow.pyfunc

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from flows.charts import standalone
 from flows.lead_model import LeadModel
 
 
@@ -24,7 +25,7 @@ class RunRecord:
     params : anything that `str` makes readable.
     data_sha256 : of the data the features were built from.
     curves : table name -> column name -> values; stored as JSON.
-    charts : chart name -> SVG text.
+    charts : chart name -> SVG text, as `flows.report_charts` draws it.
     report : HTML file of the run.
     """
 
@@ -50,7 +51,7 @@ def write_run_files(folder: Path, model: LeadModel, record: RunRecord) -> None:
     for name, table in record.curves.items():
         _write_json(folder / "curves" / f"{name}.json", table)
     for name, svg in record.charts.items():
-        _write(folder / "curves" / f"{name}.svg", svg)
+        _write(folder / "curves" / f"{name}.svg", standalone(svg))
     if record.report is not None:
         (folder / "report").mkdir()
         shutil.copy(record.report, folder / "report")

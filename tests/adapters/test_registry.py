@@ -250,8 +250,11 @@ def test_lost_files_are_told(
         registry.load_champion()
 
 
-def test_the_process_keeps_its_environment(registry: Registry, model: LeadModel, record: RunRecord) -> None:
+def test_the_process_keeps_its_environment_and_its_stdout(
+    registry: Registry, model: LeadModel, record: RunRecord, capfd: pytest.CaptureFixture
+) -> None:
     fresh(registry, "environment").log_run(model, record)
+    assert capfd.readouterr().out == ""
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
