@@ -20,7 +20,7 @@ from flows.commands.session import Answer, Output
 
 FAILURE, INTERRUPTED, TERMINATED = 1, 130, 143
 
-_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError)
 
 app = App(
     name="leadscore",
@@ -41,8 +41,8 @@ app.command(nights.score, sort_key=4)
 app.command(explain.explain, sort_key=5)
 app.command(data.simulate, sort_key=6)
 app.command(data.import_, name="import", sort_key=7)
-app.command(models.app, sort_key=8)
-app.command(db.app, sort_key=9)
+app.command(models.app)
+app.command(db.app)
 app.command(doctor.doctor, sort_key=10)
 app.command(warmup.warmup, sort_key=11)
 

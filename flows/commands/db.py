@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
@@ -14,9 +17,12 @@ if TYPE_CHECKING:
     from flows.adapters.database import Database
     from flows.adapters.settings import Settings
 
+log = logging.getLogger(__name__)
+
 app = App(
     name="db",
     help="The database: start, stop, reach, migrate, reset.\n\nExample: leadscore db up",
+    sort_key=9,
 )
 
 
@@ -74,8 +80,11 @@ def url(
     Example: psql "$(leadscore db url)" -c "SELECT * FROM sales.prioritized_leads LIMIT 20"
     """
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
-        chosen = _mlflow_database(database) if mlflow else database
+        from flows.adapters.database import MLFLOW_DATABASE
+
+        chosen = database.ensure_database(MLFLOW_DATABASE) if mlflow else database
         address = chosen.uri() if show_password else _without_password(settings, chosen)
+        _warn_unless_running(settings)
     if mlflow:
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)
     return Answer({"url": address}, lambda: address)
@@ -131,6 +140,13 @@ def _embedded_only(settings: Settings, verb: str) -> None:
         )
 
 
+def _warn_unless_running(settings: Settings) -> None:
+    from flows.adapters import embedded_postgres
+
+    if settings.database_url is None and not embedded_postgres.keeps_running(settings.root):
+        log.warning("the embedded Postgres runs only while a command uses it: `leadscore db up` keeps it")
+
+
 def _drop(database: Database) -> None:
     from psycopg import sql
 
@@ -142,20 +158,15 @@ def _drop(database: Database) -> None:
             connection.execute(statement)
 
 
-def _mlflow_database(database: Database) -> Database:
-    from flows.adapters.database import MLFLOW_DATABASE
-
-    return database.ensure_database(MLFLOW_DATABASE)
-
-
 def _without_password(settings: Settings, database: Database) -> str:
-    from flows.adapters.database import Database
-
+    """The embedded server's address is by TCP, for tools that know no Unix sockets."""
     parameters = dict(database.parameters)
     password = parameters.pop("password", None)
-    if password and settings.database_url is None:
-        parameters["passfile"] = str(_password_file(settings.root, password))
-    return Database(parameters).uri()
+    if settings.database_url is not None:
+        return replace(database, parameters=parameters).uri()
+    passfile = quote(str(_password_file(settings.root, password or "")), safe="/")
+    user, port, name = (parameters[key] for key in ("user", "port", "dbname"))
+    return f"postgresql://{user}@127.0.0.1:{port}/{name}?passfile={passfile}"
 
 
 def _password_file(home: Path, password: str) -> Path:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from flows.adapters.registry import ModelVersion, Registry
 
 app = App(
-    name="models", help="List models, look at one, choose the champion.\n\nExample: leadscore models list"
+    name="models",
+    help="List models, look at one, choose the champion.\n\nExample: leadscore models list",
+    sort_key=8,
 )
 
 Reason = Annotated[str, Parameter(help="Why, in words; kept with the version.")]

@@ -22,8 +22,8 @@ def night_summary(summary: Mapping[str, Any], settings: Settings) -> Group:
     leads = summary.get("top_leads") or []
     if leads:
         parts += [Text(), _best_leads(leads[:_TOP])]
-    if summary.get("leakage_alarm"):
-        parts += [Text(), Text(f"LEAKAGE ALARM: {summary['leakage_alarm']}", style="bold red")]
+    for warning in summary.get("warnings") or []:
+        parts += [Text(), Text(f"note: {warning}", style="bold yellow")]
     return Group(*parts)
 
 
