@@ -7,6 +7,8 @@ from flows.charts import Plot
 from flows.curves import Table
 
 WORKED_SHARE = 0.10
+FIRST_SHARE = 0.01
+"""Lift is drawn from here on: the lift of a handful of leads is chance, and would set the scale."""
 
 
 def evaluation_charts(y: np.ndarray, p: np.ndarray) -> dict[str, str]:
@@ -53,14 +55,16 @@ def _gains(table: Table) -> str:
 
 def _lift(table: Table) -> str:
     lift = float(np.interp(WORKED_SHARE, table["share"], table["lift"]))
-    highest = max(*table["lift"], 1.0)
+    first = int(np.searchsorted(table["share"], FIRST_SHARE))
+    shares, lifts = table["share"][first:], table["lift"][first:]
+    highest = max(*lifts, lift, 1.0)
     plot = Plot(
         charts.percent_axis("share of leads, best first"), charts.number_axis("lift over prevalence", highest)
     )
     return plot.draw(
         f"Lift: the best {WORKED_SHARE:.0%} of leads convert {lift:.1f} times as often as all",
         plot.line([0, 1], [1, 1], "dash"),
-        plot.line(table["share"], table["lift"]),
+        plot.line(shares, lifts),
         plot.dot(WORKED_SHARE, lift),
         plot.note(WORKED_SHARE, lift, f"{lift:.1f}x at {WORKED_SHARE:.0%}", dx=8, dy=-6),
     )
