@@ -93,6 +93,24 @@ class Database:
         """A SQLAlchemy engine over the same connections; the caller disposes of it."""
         return sa.create_engine("postgresql+psycopg://", creator=lambda: self.connect(role))
 
+    @contextlib.contextmanager
+    def session(self, role: str | None = None) -> Iterator[sa.Connection]:
+        """One SQLAlchemy connection, closed at the end; its transactions are begun by the caller."""
+        engine = sa.create_engine(
+            "postgresql+psycopg://", creator=lambda: self.connect(role), poolclass=sa.NullPool
+        )
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    @contextlib.contextmanager
+    def begin(self, role: str | None = None) -> Iterator[sa.Connection]:
+        """A SQLAlchemy connection in one transaction: committed at the end, rolled back by an exception."""
+        with self.session(role) as connection, connection.begin():
+            yield connection
+
     def uri(self, dbname: str | None = None, hide_password: bool = False, role: str | None = None) -> str:
         """A `postgresql://` URI for other libpq clients (ADBC, psql); it acts as `role` and in UTC.
 

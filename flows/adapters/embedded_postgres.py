@@ -3,90 +3,24 @@
 import contextlib
 import fcntl
 import os
-import secrets
 import shlex
-import shutil
 import signal
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-from flows.adapters.postgres_binaries import (
-    Binaries,
-    ServerUnavailableError,
-    find_account,
-    find_binaries,
-    make_shared_room,
-)
+from flows.adapters.postgres_binaries import Binaries, ServerUnavailableError
+from flows.adapters.postgres_cluster import USER, Rooms, find_rooms, make_state, prepare
 
-USER = "leadscore"
 DATABASE = "leadscore"
 LONGEST_SOCKET_PATH = 103  # bytes: 107 on Linux, 103 on macOS
 SOCKET_NAME_BYTES = len("/.s.PGSQL.65535")
 LONGEST_LOG = 10_000_000
 PATIENCE_SECONDS = 60
-CONFIGURATION = """\
-# Written by leadscore: one small server for one installation. Durability is left at its defaults (fsync on).
-max_connections = 60
-shared_buffers = 128MB
-work_mem = 24MB
-maintenance_work_mem = 128MB
-max_wal_size = 1GB
-min_wal_size = 32MB
-wal_level = minimal
-max_wal_senders = 0
-jit = off
-timezone = 'UTC'
-log_timezone = 'UTC'
-lc_messages = 'C'
-cluster_name = 'leadscore'
-password_encryption = 'scram-sha-256'
-"""
-
-
-@dataclass(frozen=True)
-class Rooms:
-    """Folders of one installation.
-
-    Attributes
-    ----------
-    state : `<home>/postgres`: password, locks, the flag of `db up`.
-    room : holds `data`, `run` (the socket) and the log: `state` itself, or, for root with a home that the
-        server's account cannot enter, a folder under /var/lib/leadscore that `state/elsewhere` points to.
-    """
-
-    state: Path
-    room: Path
-
-    @property
-    def data(self) -> Path:
-        """The data directory."""
-        return self.room / "data"
-
-    @property
-    def log(self) -> Path:
-        """The server's log file."""
-        return self.room / "log" / "postgres.log"
-
-    @property
-    def sockets(self) -> Path:
-        """Folder of the Unix socket."""
-        return self.room / "run"
-
-    @property
-    def password(self) -> Path:
-        """File with the generated password of the owner, mode 600."""
-        return self.state / "password"
-
-    @property
-    def keep_flag(self) -> Path:
-        """Present while `db up` wants the server to outlive its commands."""
-        return self.state / "keep-running"
 
 
 @contextlib.contextmanager
@@ -104,7 +38,7 @@ def running(home: Path) -> Iterator[dict[str, str]]:
     ------
     ServerUnavailableError : no binaries, or the server does not start; with the end of its log.
     """
-    state = _make_state(home)
+    state = make_state(home)
     with (state / "in-use.lock").open("a") as in_use:
         with _starting_or_stopping(state):
             fcntl.flock(in_use, fcntl.LOCK_SH)
@@ -114,12 +48,12 @@ def running(home: Path) -> Iterator[dict[str, str]]:
         finally:
             with _starting_or_stopping(state):
                 if not keeps_running(home) and _is_alone(in_use):
-                    _stop(_rooms(state))
+                    _stop(find_rooms(state))
 
 
 def keep_running(home: Path, keep: bool) -> None:
     """Let the server outlive the commands that use it, or no longer."""
-    flag = _make_state(home) / "keep-running"
+    flag = make_state(home) / "keep-running"
     flag.touch() if keep else flag.unlink(missing_ok=True)
 
 
@@ -130,17 +64,8 @@ def keeps_running(home: Path) -> bool:
 
 def server_pid(home: Path) -> int | None:
     """Process id of the home's running server, or None."""
-    process = _postmaster(_rooms(home / "postgres"))
+    process = _postmaster(find_rooms(home.resolve() / "postgres"))
     return process.pid if process else None
-
-
-def _make_state(home: Path) -> Path:
-    state = home.resolve() / "postgres"
-    state.parent.mkdir(parents=True, exist_ok=True)
-    state.mkdir(mode=0o700, exist_ok=True)
-    if os.geteuid() == 0:
-        state.chmod(0o711)  # lets the server's account through to its data, and to nothing else
-    return state
 
 
 @contextlib.contextmanager
@@ -158,17 +83,12 @@ def _is_alone(in_use: IO[str]) -> bool:
     return True
 
 
-def _rooms(state: Path) -> Rooms:
-    pointer = state / "elsewhere"
-    return Rooms(state, pointer.resolve() if pointer.is_symlink() else state)
-
-
 def _start(state: Path) -> dict[str, str]:
     """Make the cluster at first use, start it unless it runs, and say how to reach it."""
-    rooms = _rooms(state)
+    rooms = find_rooms(state)
     if not _settles(rooms):
-        rooms, binaries = _prepare(rooms)
-        _remove_foreign_pid_file(rooms)
+        rooms, binaries = prepare(rooms)
+        _clear_traces(rooms)
         _launch(rooms, binaries)
     lines = _pid_file(rooms)
     return {
@@ -195,71 +115,6 @@ def _settles(rooms: Rooms) -> bool:
     return False
 
 
-def _prepare(rooms: Rooms) -> tuple[Rooms, Binaries]:
-    version = rooms.data / "PG_VERSION"
-    if version.exists() and rooms.password.exists():
-        return rooms, find_binaries(int(version.read_text()))
-    rooms, binaries = _choose_room(rooms), find_binaries()
-    _initialise(rooms, binaries)
-    return rooms, binaries
-
-
-def _choose_room(rooms: Rooms) -> Rooms:
-    """Keep the data in the home unless root's server account cannot get there."""
-    account = find_account()
-    if account is None or account.can_enter(rooms.room):
-        return rooms
-    room = make_shared_room() / secrets.token_hex(4)
-    room.mkdir()
-    room.chmod(0o711)
-    (room / "home").write_text(f"{rooms.state.parent}\n")
-    (rooms.state / "elsewhere").symlink_to(room)
-    return Rooms(rooms.state, room)
-
-
-def _initialise(rooms: Rooms, binaries: Binaries) -> None:
-    """Make the cluster; a data directory half made by a killed command is thrown away first.
-
-    The password file is the last thing written: its absence says that a data directory was never used.
-    """
-    shutil.rmtree(rooms.data, ignore_errors=True)
-    for folder in (rooms.data, rooms.log.parent, rooms.sockets):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
-        _give(folder, binaries)
-    password = secrets.token_urlsafe(24)
-    draft = rooms.sockets / "password"
-    _write_private(draft, password)
-    _give(draft, binaries)
-    locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if binaries.version >= 17 else []
-    done = binaries.run(
-        "initdb", f"--pgdata={rooms.data}", f"--username={USER}", f"--pwfile={draft}", "--auth=scram-sha-256",
-        "--encoding=UTF8", "--no-locale", *locale, "--no-instructions",
-    )  # fmt: skip
-    draft.unlink()
-    if done.returncode != 0:
-        raise ServerUnavailableError(
-            f"initdb failed in {rooms.data}: {done.stderr.strip() or done.stdout.strip()}"
-        )
-    synchronous_io = (
-        "io_method = sync\n" if binaries.version >= 18 else ""
-    )  # else three idle helper processes
-    with (rooms.data / "postgresql.conf").open("a") as configuration:
-        configuration.write("\n" + CONFIGURATION + synchronous_io)
-    _write_private(rooms.password, password)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text)
-
-
-def _give(path: Path, binaries: Binaries) -> None:
-    if binaries.account is not None:
-        os.chown(path, binaries.account.uid, binaries.account.gid)
-
-
 def _launch(rooms: Rooms, binaries: Binaries) -> None:
     """Start the server in a session of its own and wait until it answers."""
     if rooms.log.exists() and rooms.log.stat().st_size > LONGEST_LOG:
@@ -272,12 +127,12 @@ def _launch(rooms: Rooms, binaries: Binaries) -> None:
         f"--options={options}",
     )  # fmt: skip
     if done.returncode != 0:
-        tail = (
-            "\n".join(rooms.log.read_text(errors="replace").splitlines()[-8:]) if rooms.log.exists() else ""
-        )
-        raise ServerUnavailableError(
-            f"the embedded Postgres did not start; its log {rooms.log} ends with:\n{tail}"
-        )
+        raise ServerUnavailableError(f"the embedded Postgres did not start; {_end_of_log(rooms)}")
+
+
+def _end_of_log(rooms: Rooms) -> str:
+    lines = rooms.log.read_text(errors="replace").splitlines()[-8:] if rooms.log.exists() else []
+    return "\n".join([f"its log {rooms.log} ends with:", *lines])
 
 
 def _port(rooms: Rooms) -> int:
@@ -326,21 +181,34 @@ def _postmaster(rooms: Rooms) -> psutil.Process | None:
     return process if ours else None
 
 
-def _remove_foreign_pid_file(rooms: Rooms) -> None:
-    """Remove a pid file whose number now belongs to an unrelated process.
+def _clear_traces(rooms: Rooms) -> None:
+    """Remove what a killed server left behind and would keep the next one from starting.
 
-    Postgres itself copes with a number that is dead, and then also checks for orphaned backends; with a
-    number that is alive it refuses to start. So only the second case is ours, and only when no process at
-    all works in the data directory.
+    Postgres copes by itself with a pid file whose number is dead, and then also looks for orphaned
+    backends. A number that is alive, because it went to another process or to a zombie, makes it refuse:
+    that case is ours, once no process works in the data directory any more. Nobody else uses the folder
+    of the socket.
     """
     lines = _pid_file(rooms)
-    if not lines or not psutil.pid_exists(int(lines[0])):
-        return
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if Path(process.cwd()) == rooms.data.resolve():
-                raise ServerUnavailableError(
-                    f"process {process.pid} still works in {rooms.data} but is no server to adopt;"
-                    " end it, then try again"
-                )
-    (rooms.data / "postmaster.pid").unlink()
+    if lines and psutil.pid_exists(int(lines[0])):
+        _await_orphans(rooms)
+        (rooms.data / "postmaster.pid").unlink()
+    for trace in rooms.sockets.glob(".s.PGSQL.*"):
+        trace.unlink()
+
+
+def _await_orphans(rooms: Rooms) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while orphans := [p.pid for p in psutil.process_iter() if _works_in(p, rooms.data)]:
+        if time.monotonic() > deadline:
+            raise ServerUnavailableError(
+                f"process {orphans[0]} still works in {rooms.data} but is no server to adopt; end it first"
+            )
+        time.sleep(0.05)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()) == folder.resolve()
+    except (psutil.Error, OSError):
+        return False

@@ -1,0 +1,101 @@
+"""The record of runs in `scoring.score_run`, and which of them is in force."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from flows.adapters import score_tables
+from flows.adapters.database import Database
+
+ROLE = "score_writer"
+
+
+class RollBackError(RuntimeError):
+    """There is no earlier run to put in force; the pointer stays where it is."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a model over one date, as recorded in `scoring.score_run`."""
+
+    run_id: int
+    model_key: str
+    as_of: date
+    started_at: datetime
+
+
+def start_run(database: Database, model_key: str, as_of: date, inputs: dict[str, Any] | None = None) -> Run:
+    """Record that a run begins; runs of this model that never ended are marked as killed.
+
+    The caller holds the lock of `database.exclusive`, so nobody else's run is going on.
+
+    Parameters
+    ----------
+    inputs : what identifies the data and the code: hashes, versions; JSON-able.
+    """
+    with database.begin(ROLE) as connection:
+        connection.execute(score_tables.bury_running_runs(model_key))
+        run_id, started_at = connection.execute(score_tables.new_run(model_key, as_of, inputs or {})).one()
+    return Run(run_id, model_key, as_of, started_at)
+
+
+def finish_run(
+    database: Database,
+    run: Run,
+    counts: dict[str, Any] | None = None,
+    inputs: dict[str, Any] | None = None,
+) -> None:
+    """Record the end of a published run, with its counts; `inputs` replaces those known at the start."""
+    values = {"counts": counts or {}} | ({"inputs": inputs} if inputs is not None else {})
+    _change(database, run, **values)
+
+
+def fail_run(database: Database, run: Run, error: str) -> None:
+    """Record why a run failed; a run already published stays published."""
+    state = score_tables.score_run.c.state
+    failed = sa.case((state == "running", "failed"), else_=state)
+    _change(database, run, state=failed, error=error)
+
+
+def _change(database: Database, run: Run, **values: Any) -> None:
+    with database.begin(ROLE) as connection:
+        values["finished_at"] = sa.func.clock_timestamp()
+        connection.execute(score_tables.change_run(run.run_id, **values))
+
+
+def roll_back(database: Database, model_key: str, run_id: int | None = None) -> int:
+    """Put an earlier published run in force: one update of the pointer.
+
+    Parameters
+    ----------
+    run_id : which one; None takes the one published before the run in force.
+
+    Returns
+    -------
+    int : the run now in force.
+
+    Raises
+    ------
+    RollBackError : there is no such run whose scores are still at hand.
+    """
+    with database.begin(ROLE) as connection:
+        rows = connection.execute(score_tables.runs_to_fall_back_to(model_key)).all()
+        current = connection.execute(score_tables.current_run(model_key)).first()
+        dates = {row.run_id: row.as_of_date for row in rows}
+        chosen = run_id if run_id is not None else _before(list(dates), current)
+        if chosen not in dates:
+            wanted = f"run {run_id}" if run_id is not None else "nothing older than the run in force"
+            at_hand = ", ".join(map(str, dates)) or "none"
+            raise RollBackError(f"cannot roll {model_key} back: {wanted} is at hand; runs at hand: {at_hand}")
+        connection.execute(score_tables.point_to(model_key, chosen, dates[chosen]))
+        connection.execute(score_tables.notify_published(chosen))
+    return chosen
+
+
+def _before(newest_first: list[int], current: sa.Row[Any] | None) -> int:
+    """The run published just before the current one, or -1."""
+    if current is None or current.run_id not in newest_first:
+        return -1
+    return [*newest_first, -1][newest_first.index(current.run_id) + 1]
