@@ -1,0 +1,170 @@
+"""A night end to end on real parts: Postgres, MLflow, Prefect, a simulated CRM."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows.adapters.database import AlreadyRunningError, Database, exclusive
+from flows.adapters.registry import open_registry
+from flows.lead_model import LeadModel
+from flows.nightly import run_nightly, run_scoring, run_training
+from flows.progress import Progress
+from flows.training import TooFewConversionsError
+from simulator import SimulationConfig
+
+CLOCK = SimulationConfig().end
+WANTED = {
+    "run_id", "status", "as_of", "model_version", "n_open_leads", "n_scored", "n_train_rows", "n_train_positives",
+    "prevalence", "average_precision", "average_precision_low", "average_precision_high", "roc_auc",
+    "lift_at_10pct", "precision_at_2pct", "log_loss", "train_seconds", "wall_seconds", "peak_rss_mb", "report_path",
+    "leakage_alarm",
+}  # fmt: skip
+
+
+def published(database: Database) -> pl.DataFrame:
+    query = "SELECT lead_id, probability, score, grade, rank_overall FROM scoring.lead_score ORDER BY 1"
+    with database.connect() as connection:
+        cursor = connection.execute(query)
+        return pl.DataFrame(cursor.fetchall(), schema=[c.name for c in cursor.description], orient="row")
+
+
+def states(database: Database) -> list[str]:
+    with database.connect() as connection:
+        return [s for (s,) in connection.execute("SELECT state FROM scoring.score_run ORDER BY run_id").fetchall()]
+
+
+@pytest.fixture(scope="module")
+def first(settings, simulated):
+    with pytest.raises(TooFewConversionsError, match="at least 2000 leads with a mature conversion, found"):
+        run_nightly(settings.model_copy(update={"min_train_positives": 2000}), simulated, None, Progress())
+    assert published(simulated).is_empty()
+    return run_nightly(settings, simulated, None, Progress())
+
+
+def test_a_night_publishes_every_open_lead_and_says_what_it_did(settings, simulated, first):
+    assert set(first) >= WANTED
+    assert json.dumps(first, default=str)
+    assert first["as_of"] == CLOCK
+    scores = published(simulated)
+    assert scores.height == first["n_open_leads"] > 100
+    assert scores["probability"].drop_nulls().is_between(0, 1, closed="none").all()
+    assert scores["probability"].count() == first["n_scored"]
+    assert first["roc_auc"] > 0.6
+    assert first["average_precision_low"] <= first["average_precision"] <= first["average_precision_high"]
+    assert first["average_precision"] > first["prevalence"]
+    assert first["peak_rss_mb"] < 1500
+    assert "<svg" in Path(first["report_path"]).read_text()
+    best = first["top_leads"]
+    assert [lead["rank"] for lead in best] == list(range(1, 11))
+    assert all(lead["reason_1"] for lead in best)
+
+
+def test_opted_out_leads_have_a_status_and_no_number(settings, simulated, first):
+    query = """
+        SELECT status, probability, score FROM scoring.lead_score
+        JOIN source.consent ON subject_id = lead_id WHERE opted_out_profiling
+    """
+    with simulated.connect() as connection:
+        rows = connection.execute(query).fetchall()
+    assert rows
+    assert set(rows) == {("opted_out", None, None)}
+
+
+def test_a_rerun_replaces_its_date_and_keeps_the_champion(settings, simulated, first):
+    before = published(simulated)
+    again = run_nightly(settings, simulated, CLOCK, Progress())
+    assert again["model_version"] == first["model_version"]
+    assert not again["is_retrained"]
+    assert again["average_precision"] == first["average_precision"]
+    assert published(simulated).equals(before)
+    with simulated.connect() as connection:
+        n = connection.execute(
+            "SELECT count(*) FROM scoring.lead_score_history WHERE as_of_date = %s", [CLOCK]
+        ).fetchone()[0]
+    assert n == before.height
+
+
+def test_an_earlier_date_is_filed_without_touching_what_is_in_force(settings, simulated, first):
+    before = published(simulated)
+    past = run_nightly(settings, simulated, CLOCK - timedelta(days=30), Progress())
+    assert past["is_retrained"]
+    assert past["model_version"] != first["model_version"]
+    assert past["hindsight"]["n_positives"] > 0
+    assert published(simulated).equals(before)
+    champion = open_registry(settings, simulated).get("champion")
+    assert str(champion.version) == first["model_version"]
+
+
+def test_too_few_conversions_keep_the_champion(settings, simulated, first):
+    later = CLOCK + timedelta(days=1)
+    strict = settings.model_copy(update={"min_train_positives": 2000})
+    night = run_nightly(strict, simulated, later, Progress())
+    assert night["model_version"] == first["model_version"]
+    assert any("not retrained" in warning and "2000" in warning for warning in night["warnings"])
+    with pytest.raises(TooFewConversionsError):
+        run_training(strict, simulated, later, Progress())
+
+
+def test_a_champion_with_other_columns_is_refused_by_score_and_replaced_by_a_night(settings, simulated, first):
+    registry = open_registry(settings, simulated)
+    model, version = registry.load_champion()
+    names = tuple("activity_gone_30d" if name == "lead_age_days" else name for name in model.encoding.names)
+    encoding = type(model.encoding)(names, model.encoding.levels, model.encoding.constant)
+    other = LeadModel(
+        model.booster, encoding, model.label_definition, model.training_range, model.recipe, model.code_version
+    )
+    from flows.adapters.run_files import RunRecord
+
+    foreign = registry.log_run(other, RunRecord("other columns", {}, {}, "0" * 64))
+    registry.promote(foreign.version, "test")
+    before = published(simulated)
+    with pytest.raises(ValueError, match="activity_gone_30d"):
+        run_scoring(settings, simulated, CLOCK + timedelta(days=1), Progress())
+    assert published(simulated).equals(before)
+    night = run_nightly(settings, simulated, CLOCK + timedelta(days=1), Progress())
+    assert night["is_retrained"]
+    assert int(night["model_version"]) > foreign.version
+
+
+def test_two_nights_cannot_overlap(settings, simulated, first):
+    with exclusive(simulated, "nightly"), pytest.raises(AlreadyRunningError, match="nightly"):
+        run_nightly(settings, simulated, None, Progress())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_night_leaves_the_last_scores_and_a_rerun_repairs(settings, simulated, first, stop, tmp_path):
+    before = published(simulated)
+    environment = os.environ | {
+        "LEADSCORE_HOME": str(settings.home),
+        "LEADSCORE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "LEADSCORE_RETRAIN_EVERY_DAYS": "1",
+    }
+    day = CLOCK + timedelta(days=2)
+    n_runs = len(states(simulated))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "flows", "nightly", "--as-of", str(day)],
+        env=environment,
+        stderr=(tmp_path / "log").open("wb"),
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 90
+    while len(states(simulated)) == n_runs and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    child.send_signal(stop)
+    status = child.wait(timeout=60)
+    assert status == (130 if stop == signal.SIGINT else -signal.SIGKILL), (tmp_path / "log").read_text()[-2000:]
+    assert published(simulated).equals(before)
+    night = run_nightly(settings, simulated, day, Progress())
+    assert night["status"] == "published"
+    assert states(simulated)[-2:] == (["failed", "published"] if stop == signal.SIGINT else ["killed", "published"])
