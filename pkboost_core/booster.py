@@ -375,12 +375,14 @@ class PKBoostClassifier(Estimator):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return calibrated probabilities, float64 (n_rows, 2), strictly inside (0, 1)."""
-        positive = self.calibration_.predict(self.decision_function(X))
+        raw = self.decision_function(X)
+        positive = self.calibration_.predict(raw)
         return np.column_stack([1.0 - positive, positive])
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the more probable class of each row."""
-        return self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype(np.intp)]
+        is_positive = self.predict_proba(X)[:, 1] > 0.5
+        return self.classes_[is_positive.astype(np.intp)]
 
     def apply(self, X: Any) -> np.ndarray:
         """Return the leaf of each row in each tree, counted from the tree's root, int64 (n_rows, n_trees)."""

@@ -27,8 +27,8 @@ class Bound:
             if value not in self.words:
                 raise ValueError(f"{name}={value!r} should be {self._described()}")
             return
-        kind: type = numbers.Integral if self.is_integer else numbers.Real
-        if isinstance(value, bool | np.bool_) or not isinstance(value, kind):
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+        if not is_number or (self.is_integer and not isinstance(value, numbers.Integral)):
             raise TypeError(f"{name}={value!r} should be {self._described()}")
         number = float(value)
         if math.isnan(number):

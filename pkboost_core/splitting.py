@@ -123,11 +123,10 @@ def information(left, labels, scale):
     positive = scale * hessian_of(labels)
     left_weight = scale * gradient_of(left)
     left_positive = scale * hessian_of(left)
-    return (
-        entropy_sum(weight, positive)
-        - entropy_sum(left_weight, left_positive)
-        - entropy_sum(weight - left_weight, positive - left_positive)
+    children = entropy_sum(left_weight, left_positive) + entropy_sum(
+        weight - left_weight, positive - left_positive
     )
+    return entropy_sum(weight, positive) - children
 
 
 @helper

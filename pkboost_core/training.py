@@ -285,7 +285,9 @@ def _silent(n_trees: int, loss: float) -> bool:
 def join_trees(trees: Sequence[np.ndarray], binning: Binning) -> tuple[np.ndarray, np.ndarray]:
     """Lay trees one after another: nodes with global child indices and raw thresholds, and tree offsets."""
     offsets = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])]).astype(np.int64)
-    nodes = np.concatenate([np.zeros(0, NODE), *trees]).astype(NODE)
+    nodes = np.zeros(offsets[-1], dtype=NODE)
+    for name in NODE.names or ():  # field by field: copying whole records would leave noise in the padding
+        nodes[name] = np.concatenate([np.zeros(0, NODE)[name], *(tree[name] for tree in trees)])
     shift = np.repeat(offsets[:-1], np.diff(offsets)).astype(np.int32)
     is_inner = ~nodes["is_leaf"]
     nodes["left"][is_inner] += shift[is_inner]

@@ -1,0 +1,273 @@
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import log_loss, roc_auc_score
+
+from pkboost_core import PKBoostClassifier
+from pkboost_core.serialize import load, save
+
+
+def leads(n, seed=0, positive_share=0.1):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 8))
+    signal = X[:, 0] + 0.7 * X[:, 1] * X[:, 2] + 0.5 * np.abs(X[:, 3])
+    raw = 1.6 * signal
+    raw += np.log(positive_share / (1 - positive_share)) - 1.2
+    y = (rng.random(n) < 1 / (1 + np.exp(-raw))).astype(int)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def train():
+    return leads(4000)
+
+
+@pytest.fixture(scope="module")
+def test():
+    return leads(4000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def model(train):
+    return PKBoostClassifier().fit(*train)
+
+
+def test_it_learns_and_stops_by_itself(model, test):
+    X, y = test
+    p = model.predict_proba(X)[:, 1]
+    assert roc_auc_score(y, p) > 0.8
+    assert log_loss(y, p) < 0.85 * log_loss(y, np.full(len(y), y.mean()))
+    assert abs(p.mean() - y.mean()) < 0.02
+    assert 5 < model.n_trees_ < 300
+    assert len(model.validation_loss_) == model.n_trees_ + 50
+    assert np.argmin(model.validation_loss_) == model.n_trees_ - 1
+
+
+def test_importances_find_the_columns_that_matter(model):
+    importances = model.feature_importances_
+    assert importances.sum() == pytest.approx(1)
+    assert set(np.argsort(-importances)[:4]) == {0, 1, 2, 3}
+
+
+def test_refit_keeps_the_structure_and_uses_all_rows(train):
+    kept = PKBoostClassifier(refit=False).fit(*train)
+    refitted = PKBoostClassifier(refit=True).fit(*train)
+    for name in ("feature", "bin_threshold", "left", "gain"):
+        np.testing.assert_array_equal(kept.ensemble_.nodes[name], refitted.ensemble_.nodes[name])
+    assert kept.ensemble_.nodes[0]["count"] == 3200
+    assert refitted.ensemble_.nodes[0]["count"] == 4000
+    assert not np.array_equal(kept.ensemble_.nodes["value"], refitted.ensemble_.nodes["value"])
+
+
+def test_refit_on_the_same_rows_changes_nothing(train):
+    from pkboost_core.binning import fit_binning
+    from pkboost_core.booster import make_rows
+    from pkboost_core.training import boost, refit
+
+    X, y = train
+    captured = {}
+    recorder = PKBoostClassifier(n_estimators=10, early_stopping=False, monotonic_constraints={0: 1})
+    recorder.random_state_ = 0
+    binning = fit_binning(X, 64, np.zeros(8, dtype=bool), None, np.random.default_rng(0))
+    rows = make_rows(binning, X, y.astype(float), None, 1.0)
+    captured["plan"] = recorder._plan(binning, rows, 1.0)
+    trees = boost(rows, captured["plan"]).trees
+    for grown, replayed in zip(trees, refit(trees, rows, captured["plan"]), strict=True):
+        np.testing.assert_array_equal(grown, replayed)
+
+
+def test_few_positives_are_judged_by_folds():
+    X, y = leads(1500, positive_share=0.02)
+    assert y.sum() * 0.2 < 20 < y.sum() * 5
+    model = PKBoostClassifier().fit(X, y)
+    assert len(model.validation_loss_) == 0
+    assert 1 <= model.n_trees_ < 200
+    assert roc_auc_score(*[leads(4000, 3)[1], model.predict_proba(leads(4000, 3)[0])[:, 1]]) > 0.7
+
+
+def test_a_single_positive_row_is_enough():
+    X, y = leads(50)
+    y[:] = 0
+    y[7] = 1
+    p = PKBoostClassifier().fit(X, y).predict_proba(X)[:, 1]
+    assert np.argmax(p) == 7
+
+
+def test_eval_set_decides_when_to_stop(train, test):
+    X, y = test
+    model = PKBoostClassifier(n_iter_no_change=5).fit(*train, eval_set=[(X, y)])
+    assert len(model.validation_loss_) == model.n_trees_ + 5
+    expected = log_loss(y, 1 / (1 + np.exp(-model.decision_function(X))))
+    assert model.validation_loss_.min() == pytest.approx(expected, abs=1e-9)
+
+
+def test_soft_targets_lie_between_the_labels(train):
+    X, y = train
+    soft = PKBoostClassifier().fit(X, 0.25 + 0.5 * y)
+    assert soft.classes_.tolist() == [0, 1]
+    p = soft.predict_proba(X)[:, 1]
+    assert p.mean() == pytest.approx(0.25 + 0.5 * y.mean(), abs=0.02)
+
+
+@pytest.mark.parametrize("scale", [8.0, "sqrt"])
+def test_scale_pos_weight_leaves_probabilities_calibrated(train, test, scale):
+    model = PKBoostClassifier(scale_pos_weight=scale, calibration="none").fit(*train)
+    X, y = test
+    assert model.predict_proba(X)[:, 1].mean() == pytest.approx(y.mean(), abs=0.04)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array(["lost", "won"]), np.array([1, 2]), np.array([False, True]), np.array([-1.0, 1.0])]
+)
+def test_any_two_labels(train, labels):
+    X, y = train
+    model = PKBoostClassifier(n_estimators=30).fit(X, labels[y])
+    np.testing.assert_array_equal(model.classes_, labels)
+    assert set(model.predict(X)) == set(labels)
+    assert model.score(X, labels[y]) > 0.87
+
+
+def test_frames_keep_their_names(train):
+    X, y = train
+    names = [f"f{j}" for j in range(8)]
+    frame = pl.DataFrame(X, schema=names, nan_to_null=True)
+    options = {"n_estimators": 5, "early_stopping": False}
+    model = PKBoostClassifier(**options).fit(frame, pl.Series(y))
+    assert model.feature_names_in_.tolist() == names
+    expected = PKBoostClassifier(**options).fit(X, y).predict_proba(X)
+    for same in (frame, frame.to_pandas(), X):
+        np.testing.assert_array_equal(model.predict_proba(same), expected)
+    with pytest.raises(ValueError, match="feature order differs from the model: expected f0 at 0, got f7"):
+        model.predict(frame.select(reversed(names)))
+    with pytest.raises(ValueError, match="X has 7 features, but PKBoostClassifier is expecting 8"):
+        model.predict(frame.drop("f3"))
+
+
+def test_pandas_nullable_and_boolean_columns():
+    frame = pd.DataFrame({"a": pd.array([1, None, 3, 4] * 20, dtype="Int64"), "b": [True, False] * 40})
+    model = PKBoostClassifier(n_estimators=3).fit(frame, [0, 1] * 40)
+    assert model.predict(frame).tolist() == [0, 1] * 40
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.empty((0, 2)), [], "X has 0 rows"),
+        (np.empty((3, 0)), [0, 1, 1], "X has no columns"),
+        (np.zeros(3), [0, 1, 1], "X should have two dimensions"),
+        (np.zeros((3, 1)), [0, 1], "y has 2 entries but X has 3 rows"),
+        (np.zeros((3, 1)), [0, 0, 0], "y has one class only"),
+        (np.zeros((3, 1)), [0, 1, np.nan], "y contains NaN or infinity at row 2"),
+        (np.zeros((3, 1)), [0.5, 1.5, 0], "expected two classes, or soft targets in"),
+        (np.array([["a"], ["b"]]), [0, 1], "X holds <U1 values; encode text and dates as numbers first"),
+        (np.array([["a"], [1]], dtype=object), [0, 1], "X holds values that are not numbers"),
+    ],
+)
+def test_bad_input_is_named(X, y, message):
+    with pytest.raises(ValueError, match=message):
+        PKBoostClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([-1, 1, 1], "sample_weight=-1 should not be smaller than 0"),
+        ([0, 0, 0], "sample_weight is zero for every row"),
+        ([1, np.nan, 1], "sample_weight contains NaN or infinity"),
+        ([1, 0, 0], "y has one class only"),
+        ([1, 1], "sample_weight has 2 entries but X has 3 rows"),
+    ],
+)
+def test_bad_weights_are_named(weight, message):
+    with pytest.raises(ValueError, match=message):
+        PKBoostClassifier().fit(np.zeros((3, 1)), [0, 1, 1], weight)
+
+
+@pytest.mark.parametrize("code", [-1.0, 0.5, np.inf])
+def test_category_codes_must_be_codes(train, code):
+    X = train[0].copy()
+    X[:, 0] = 1.0
+    X[3, 0] = code
+    with pytest.raises(ValueError, match=f"categorical column 0 holds {code:g}; expected integer codes"):
+        PKBoostClassifier(categorical_features=[0]).fit(X, train[1])
+
+
+def test_clone_pickle_and_file_give_the_same_model(model, train, tmp_path):
+    X, _ = train
+    assert clone(model).get_params() == model.get_params()
+    expected = model.predict_proba(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), expected)  # noqa: S301
+    save(model, tmp_path / "model.pkb")
+    np.testing.assert_array_equal(load(tmp_path / "model.pkb").predict_proba(X), expected)
+
+
+def test_unfitted_models_say_so():
+    with pytest.raises(ValueError, match="this PKBoostClassifier is not fitted yet"):
+        PKBoostClassifier().predict([[1.0]])
+
+
+def test_callbacks_see_every_tree_and_can_stop(train, capsys):
+    seen = []
+    model = PKBoostClassifier(callbacks=[lambda n, loss: seen.append((n, loss)) or n == 7], verbose=5)
+    model.fit(*train)
+    assert [n for n, _ in seen] == list(range(1, 8))
+    np.testing.assert_array_equal([loss for _, loss in seen], model.validation_loss_)
+    assert "5 trees, held-out log-loss 0." in capsys.readouterr().err
+
+
+def test_the_same_bytes_again_and_with_any_number_of_threads(train):
+    X, y = train
+    states = [
+        PKBoostClassifier(n_threads=n, subsample=0.7, colsample=0.7, random_state=5).fit(X, y).ensemble_
+        for n in (1, 1, 2, 3)
+    ]
+    for ensemble in states[1:]:
+        assert ensemble.nodes.tobytes() == states[0].nodes.tobytes()
+
+
+def test_random_state_none_draws_and_keeps_a_seed(train):
+    model = PKBoostClassifier(random_state=None, n_estimators=3).fit(*train)
+    again = PKBoostClassifier(random_state=model.random_state_, n_estimators=3).fit(*train)
+    np.testing.assert_array_equal(model.ensemble_.nodes, again.ensemble_.nodes)
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=True,
+    ).stdout
+
+
+FIT = """
+import numpy as np
+from pkboost_core import PKBoostClassifier
+X = np.random.default_rng(0).normal(size=(150, 5)); X[::7, 1] = np.nan; X[:, 4] = np.arange(150) % 4
+y = (np.nan_to_num(X[:, 0]) + (X[:, 4] == 2) > 0.5).astype(int)
+model = PKBoostClassifier(n_estimators=4, categorical_features=[4], min_samples_leaf=3, mi_weight=0.1)
+print(model.fit(X, y).predict_proba(X)[:, 1].tolist())
+"""
+
+
+def test_without_compilation_the_result_is_the_same():
+    compiled, interpreted = (eval(run_python(FIT, NUMBA_DISABLE_JIT=flag)) for flag in "01")  # noqa: S307
+    np.testing.assert_allclose(compiled, interpreted, rtol=1e-5)
+
+
+def test_import_needs_no_writable_place_and_loads_nothing_heavy(tmp_path):
+    nowhere = str(Path("/proc/nowhere"))
+    code = "import sys, pkboost_core; print([m for m in ('sklearn', 'polars', 'pandas') if m in sys.modules])"
+    places = {"NUMBA_CACHE_DIR": nowhere, "HOME": nowhere, "XDG_CACHE_HOME": nowhere}
+    assert run_python(code, **places).strip() == "[]"
