@@ -15,7 +15,7 @@ import polars as pl
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING_WORDS = ("", "?", "Select", "NA")
-MAX_TRAIN_ROWS = 20_000
+MAX_TRAIN_ROWS = 10_000
 MAX_TEST_ROWS = 20_000
 
 
@@ -75,7 +75,7 @@ def split(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return row indices for training and testing.
 
     Random sets: a stratified 30 % is tested. Ordered sets: the first 50 + 7 * (seed mod 5) percent train, the
-    15 percent that follow are tested. At most 20,000 rows each, thinned at random.
+    15 percent that follow are tested. At most 10,000 rows train and 20,000 test, thinned at random.
     """
     n, rng = len(data.y), np.random.default_rng(1000 + seed)
     if data.is_time_ordered:

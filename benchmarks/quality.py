@@ -1,0 +1,264 @@
+"""How good is PKBoost on its defaults: peers and ablations over the whole suite.
+
+    python benchmarks/quality.py [--quick] [--ablation] [--json FILE] [--sets A B] [--models A B] [--write]
+
+One JSON line per (set, seed, model) goes to FILE; what is there already is not run again, so a long run can
+be cut into pieces. `--write` puts the tables into docs/pkboost_quality.md.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import datasets
+import models
+import numpy as np
+import tables
+from scipy.stats import wilcoxon
+
+from pkboost_core import metrics
+
+DOCUMENT = datasets.ROOT / "docs" / "pkboost_quality.md"
+QUICK_SETS = ("churn", "credit", "mammography", "german", "olist", "generated_0.01")
+ABLATIONS: dict[str, models.Fit] = {
+    "PKBoost": models.pkboost(),
+    **{f"mi_weight {w:g}": models.pkboost(mi_weight=w) for w in (0.03, 0.1, 0.3, 1.0)},
+    "mi_weight 0.3, no decay": models.pkboost(mi_weight=0.3, mi_decay=0.0),
+    "mi_weight 1, root only": models.pkboost(mi_weight=1.0, mi_decay=5.0),
+    "no refit": models.pkboost(refit=False),
+    "32 bins": models.pkboost(max_bins=32),
+    "64 bins": models.pkboost(max_bins=64),
+    "128 bins": models.pkboost(max_bins=128),
+    "255 bins": models.pkboost(max_bins=255),
+    "learning rate 0.03": models.pkboost(learning_rate=0.03),
+    "learning rate 0.05": models.pkboost(learning_rate=0.05),
+    "learning rate 0.1": models.pkboost(learning_rate=0.1),
+    "calibration none": models.pkboost(calibration="none"),
+    "calibration beta": models.pkboost(calibration="beta"),
+    "16 leaves": models.pkboost(max_leaf_nodes=16),
+    "depth 6": models.pkboost(max_depth=6),
+    "lambda 0": models.pkboost(l2_regularization=0.0),
+    "lambda 3": models.pkboost(l2_regularization=3.0),
+    "lambda 10": models.pkboost(l2_regularization=10.0),
+    "min hessian 3": models.pkboost(min_child_hessian=3.0),
+    "columns 0.5": models.pkboost(colsample=0.5),
+    "rows 0.7": models.pkboost(subsample=0.7),
+    "rows 0.7, columns 0.7": models.pkboost(subsample=0.7, colsample=0.7),
+    "weights sqrt": models.pkboost(scale_pos_weight="sqrt"),
+}
+"""Variants of PKBoost: one change each."""
+
+MEASURES = {
+    "PR-AUC": metrics.average_precision,
+    "ROC-AUC": metrics.roc_auc,
+    "log-loss": metrics.log_loss,
+    "calibration error": metrics.calibration_error,
+}
+SMALLER_IS_BETTER = {"log-loss", "calibration error", "seconds"}
+
+Results = dict[tuple[str, int, str], dict[str, float]]
+"""(set, seed, model) -> measures."""
+
+
+def measure(data: datasets.Dataset, seed: int, fit: models.Fit, n_threads: int) -> dict[str, float]:
+    """Fit on the training rows of a split and score the test rows."""
+    train, test = datasets.split(data, seed)
+    started = time.perf_counter()
+    predict = models.quietly(fit)(data.X[train], data.y[train], data.categorical, seed, n_threads)
+    seconds = time.perf_counter() - started
+    p = predict(data.X[test])
+    return {name: metric(data.y[test], p) for name, metric in MEASURES.items()} | {"seconds": seconds}
+
+
+def run(
+    chosen: dict[str, models.Fit], sets: tuple[str, ...], seeds: int, file: Path | None, threads: int
+) -> Results:
+    """Run what `file` does not hold yet, seed by seed, and return everything asked for."""
+    results = read(file)
+    suite = list(datasets.suite(sets))
+    for seed in range(seeds):
+        for data in suite:
+            for name, fit in chosen.items():
+                key = (data.name, seed, name)
+                if key not in results:
+                    results[key] = measure(data, seed, fit, threads)
+                    _append(file, key, results[key])
+            print(f"seed {seed} {data.name} done", flush=True)
+    wanted = {data.name for data in suite}
+    return {key: value for key, value in results.items() if key[0] in wanted and key[2] in chosen}
+
+
+def read(file: Path | None) -> Results:
+    """Read the lines written so far."""
+    if file is None or not file.exists():
+        return {}
+    lines = (json.loads(line) for line in file.read_text().splitlines())
+    return {(line["set"], line["seed"], line["model"]): line["measures"] for line in lines}
+
+
+def _append(file: Path | None, key: tuple[str, int, str], measures: dict[str, float]) -> None:
+    if file is not None:
+        with file.open("a") as stream:
+            line = {"set": key[0], "seed": key[1], "model": key[2], "measures": measures}
+            stream.write(json.dumps(line) + "\n")
+
+
+def grid(results: Results, names: list[str], measure_name: str) -> tuple[list[tuple[str, int]], np.ndarray]:
+    """Return the (set, seed) pairs that every model ran on, and values of shape (pairs, models)."""
+    pairs = sorted({key[:2] for key in results if all((*key[:2], name) in results for name in names)})
+    values = [[results[(*pair, name)][measure_name] for name in names] for pair in pairs]
+    return pairs, np.array(values, dtype=float).reshape(len(pairs), len(names))
+
+
+def by_set(pairs: list[tuple[str, int]], values: np.ndarray) -> tuple[list[str], list[np.ndarray]]:
+    """Group the rows of a grid by data set, in the suite's order."""
+    sets = [name for name in datasets.LOADERS if any(pair[0] == name for pair in pairs)]
+    return sets, [values[[pair[0] == name for pair in pairs]] for name in sets]
+
+
+def mean_ranks(results: Results, names: list[str], measure_name: str) -> np.ndarray:
+    """Return the mean over sets of the rank of each model's mean; 1 is best, ties share."""
+    _, blocks = by_set(*grid(results, names, measure_name))
+    sign = 1 if measure_name in SMALLER_IS_BETTER else -1
+    means = np.array([sign * np.round(block.mean(axis=0), 6) for block in blocks])
+    below = (means[:, :, None] > means[:, None, :]).sum(axis=2)
+    equal = (means[:, :, None] == means[:, None, :]).sum(axis=2)
+    return (below + (equal + 1) / 2).mean(axis=0)
+
+
+def summary(results: Results, names: list[str]) -> str:
+    """One row per model: means over sets, and mean ranks among single models and among all."""
+    single = [name for name in names if name not in models.BAGS]
+    ranks = {m: mean_ranks(results, names, m) for m in ("PR-AUC", "log-loss")}
+    single_ranks = dict(zip(single, mean_ranks(results, single, "PR-AUC"), strict=True))
+    means = {
+        m: np.mean([b.mean(axis=0) for b in by_set(*grid(results, names, m))[1]], axis=0) for m in MEASURES
+    }
+    seconds = grid(results, names, "seconds")[1].sum(axis=0)
+    rows = [
+        [
+            name,
+            *(f"{means[m][i]:.4f}" for m in MEASURES),
+            f"{single_ranks[name]:.2f}" if name in single_ranks else "",
+            *(f"{ranks[m][i]:.2f}" for m in ranks),
+            f"{seconds[i]:.0f}",
+        ]
+        for i, name in enumerate(names)
+    ]
+    header = [
+        "model",
+        *MEASURES,
+        "rank PR-AUC, singles",
+        "rank PR-AUC, all",
+        "rank log-loss, all",
+        "seconds, sum",
+    ]
+    return tables.markdown(header, sorted(rows, key=lambda row: float(row[6])))
+
+
+def compare(results: Results, base: str, others: list[str]) -> str:
+    """Wins, ties, losses of `base` per set, mean difference, and Holm-corrected Wilcoxon p over sets.
+
+    A set is won or lost when the mean difference over seeds exceeds two standard errors (and 1e-5).
+    """
+    columns, p_values = [], []
+    for measure_name in ("PR-AUC", "log-loss"):
+        cells, p = zip(*(_duel(results, base, other, measure_name) for other in others), strict=True)
+        columns.append(cells)
+        p_values.append(holm(np.array(p)))
+    rows = [
+        [other, *columns[0][i], f"{p_values[0][i]:.3f}", *columns[1][i], f"{p_values[1][i]:.3f}"]
+        for i, other in enumerate(others)
+    ]
+    parts = ("wins-ties-losses", "better on", "mean gain", "p (Holm)")
+    header = [f"{base} against", *(f"{m}: {part}" for m in ("PR-AUC", "log-loss") for part in parts)]
+    return tables.markdown(header, rows)
+
+
+def _duel(results: Results, base: str, other: str, measure_name: str) -> tuple[list[str], float]:
+    sign = -1 if measure_name in SMALLER_IS_BETTER else 1
+    _, blocks = by_set(*grid(results, [base, other], measure_name))
+    gains = [sign * (block[:, 0] - block[:, 1]) for block in blocks]
+    means = np.array([gain.mean() for gain in gains])
+    noise = np.array(
+        [2 * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf for gain in gains]
+    )
+    won, lost = int(np.sum(means > np.maximum(noise, 1e-5))), int(np.sum(-means > np.maximum(noise, 1e-5)))
+    p = float(wilcoxon(means).pvalue) if np.any(means != 0) else 1.0
+    better = f"{np.sum(means > 0)} of {len(means)}"
+    return [f"{won}-{len(means) - won - lost}-{lost}", better, f"{means.mean():+.4f}"], p
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return Holm's step-down adjusted p-values."""
+    order, adjusted = np.argsort(p), np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))))
+    return adjusted
+
+
+def per_set(results: Results, names: list[str], measure_name: str) -> str:
+    """Mean over seeds for every set and model, the best in bold."""
+    sets, blocks = by_set(*grid(results, names, measure_name))
+    rows = []
+    for name, block in zip(sets, blocks, strict=True):
+        means = block.mean(axis=0)
+        best = means.argmin() if measure_name in SMALLER_IS_BETTER else means.argmax()
+        rows.append([name, *(f"**{v:.4f}**" if i == best else f"{v:.4f}" for i, v in enumerate(means))])
+    return tables.markdown([f"{measure_name}", *names], rows)
+
+
+def report(results: Results, ablation: bool, write: bool) -> None:
+    """Print the tables, and put them into the document when asked to."""
+    names = [
+        name
+        for name in (ABLATIONS if ablation else {**models.SINGLE, **models.BAGS})
+        if any(k[2] == name for k in results)
+    ]
+    pairs = grid(results, names, "PR-AUC")[0]
+    n_sets, n_seeds = len({pair[0] for pair in pairs}), len({pair[1] for pair in pairs})
+    about = f"{tables.machine()}. {n_sets} sets, {n_seeds} seeds, {len(pairs)} splits."
+    if ablation:
+        parts = {"ablation": compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
+    else:
+        parts = {"summary": summary(results, names)}
+        for base in ("PKBoost", "PKBoost bag"):
+            if base in names:
+                parts[f"against-{base.lower().replace(' ', '-')}"] = compare(
+                    results, base, [n for n in names if n != base]
+                )
+        parts |= {f"per-set-{m.lower()}": per_set(results, names, m) for m in ("PR-AUC", "log-loss")}
+    for part, text in parts.items():
+        print(f"\n{part}\n{text}")
+        if write:
+            tables.write(DOCUMENT, part, f"{about}\n\n{text}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="six sets, two seeds, no CatBoost")
+    parser.add_argument("--ablation", action="store_true", help="variants of PKBoost instead of peers")
+    parser.add_argument(
+        "--json", type=Path, help="file of results, one JSON line each; continued if it exists"
+    )
+    parser.add_argument("--sets", nargs="*", default=[])
+    parser.add_argument("--models", nargs="*", default=[])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
+    options = parser.parse_args()
+    chosen = dict(ABLATIONS) if options.ablation else {**models.SINGLE, **models.BAGS}
+    sets, seeds = tuple(options.sets), options.seeds
+    if options.quick:
+        sets, seeds = sets or QUICK_SETS, min(seeds, 2)
+        chosen.pop("CatBoost", None)
+    if options.models:
+        chosen = {name: fit for name, fit in chosen.items() if name in options.models}
+    results = run(chosen, sets, seeds, options.json, options.threads)
+    report(results, options.ablation, options.write)
+
+
+if __name__ == "__main__":
+    main()
