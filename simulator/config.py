@@ -18,9 +18,9 @@ class Drift:
 
     Attributes
     ----------
-    kind : covariate (worse sources and titles), prior (fewer conversions), concept (attributes and touches mean
-        something else), delay (slower conversions), gradual (concept over 120 days), outage (titles go null and
-        one source triples).
+    kind : covariate (worse sources and titles), prior (fewer conversions), concept (attributes and touches
+        mean something else), delay (slower conversions), gradual (concept over 120 days), outage (titles go
+        null and one source triples).
     date : leads created from this date on are affected (touches too, for concept and gradual).
     severity : in (0, 1]; what 1 means for each kind is in simulator/drift.py.
     """

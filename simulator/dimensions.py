@@ -24,7 +24,10 @@ CUSTOMER, COMPETITOR, PROSPECT = 0, 1, 2
 
 @dataclass(frozen=True)
 class Accounts:
-    """One entry per account; `hidden` is its unseen pull towards conversion (log-odds), `reach` a cumulative share."""
+    """One entry per account.
+
+    `hidden` is its unseen pull towards conversion (log-odds), `reach` the cumulative share of leads.
+    """
 
     employees: FloatArray
     revenue: FloatArray

@@ -8,22 +8,27 @@ from simulator.truth import Hidden, probability_within
 
 FloatArray = NDArray[np.float64]
 
-INTENT_DAYS = 30.0
+INTENT_DAYS = 60.0
 INTENT_REFERENCE = -3.0
-INTENT_LOW, INTENT_HIGH = -5.0, 3.5
+INTENT_LOW, INTENT_HIGH = -5.0, 4.0
 # Intent is constant within a step of age, in days; steps widen as leads grow old.
-AGE_STEPS = np.array(
-    [0, 1, 2, 3, 5, 7, 10, 14, 18, 23, 28, 35, 42, 49, 56, 63, 70, 77, 84, 91, 98, 112, 126, 140, 154]
-    + [168, 182, 196, 210, 224, 238, 252, 266, 280, 308, 336, 364, 400, 460, 560, 800],
-    dtype=np.float64,
+AGE_STEPS = np.concatenate(
+    [
+        np.array([0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 14.0, 18.0, 23.0, 28.0]),
+        np.arange(35.0, 98.0, 7.0),
+        np.arange(98.0, 280.0, 14.0),
+        np.array([280.0, 308.0, 336.0, 364.0, 400.0, 460.0, 560.0, 800.0, 1200.0, 4000.0]),
+    ]
 )
 
 
 def intent(leads: Leads, age_days: FloatArray) -> FloatArray:
-    """Log-odds to convert within 30 days if open at each age (n_leads, n_ages), from 0 = one in twenty, clipped.
+    """Log-odds to convert within 60 days if open at each age, clipped; 0 stands for one in twenty.
 
-    It rises before a promising lead's typical time and fades after it: a function of hidden parameters and age,
-    never of the realised outcome.
+    The shape is (n_leads, n_ages); `age_days` may be (n_ages,) or (n_leads, n_ages).
+
+    It rises before a promising lead's typical time and fades after it: a function of hidden parameters and
+    age, never of the realised outcome.
     """
     hidden = leads.hidden
     columns = Hidden(*(np.asarray(getattr(hidden, name))[:, None] for name in Hidden.__dataclass_fields__))

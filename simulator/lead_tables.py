@@ -90,7 +90,7 @@ def _correction_times(rng: np.random.Generator, leads: Leads, fate: Fate, n_days
 
 
 def _titles(rng: np.random.Generator, config: SimulationConfig, leads: Leads, fate: Fate) -> Correction:
-    """The title written at creation (an index into TITLE_TEXTS), and when it was corrected to the true one."""
+    """The title written at creation (an index into TITLE_TEXTS), and when it was corrected."""
     n = len(leads)
     missing = (rng.random(n) < 0.12) | (rng.random(n) < outage_share(config, leads.created))
     at = _correction_times(rng, leads, fate, config.n_days)
@@ -257,7 +257,7 @@ def _history(
     frame = pl.concat(frames).filter(pl.Series(np.concatenate(synced) < config.n_days))
     # A lead has far fewer than 64 changes.
     nth = pl.int_range(pl.len()).over("lead_id")
-    number = frame.select((pl.col("lead_id").str.slice(3).cast(pl.Int64) * 64 + nth)).to_series().to_numpy()
+    number = frame.select(pl.col("lead_id").str.slice(3).cast(pl.Int64) * 64 + nth).to_series().to_numpy()
     return frame.select(ids("017", number).alias("id"), pl.all())
 
 

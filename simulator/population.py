@@ -16,14 +16,17 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 CONVERSION_SHARE = 0.05
-HIDDEN_SD = 1.5
+# Some conversions come out of the blue: this chance has nothing to do with the lead.
+CHANCE_CONVERSION = 0.014
+ATTRIBUTE_WEIGHT = 1.5
+HIDDEN_SD = 5.0
 TYPICAL_DELAY_DAYS = 14.0
 DELAY_SD = 1.9
 DELAY_SD_WITHIN = 0.7
 DELAY_SD_BETWEEN = float(np.sqrt(DELAY_SD**2 - DELAY_SD_WITHIN**2))
-LOSS_TYPICAL_DAYS = 30.0
+LOSS_TYPICAL_DAYS = 22.0
 LOSS_SD = 0.9
-NEVER_LOST = 0.04
+NEVER_LOST = 0.02
 NO_ACCOUNT_SHARE = 0.15
 GOOD_SIZE_LOG10 = 2.5
 SIZE_PENALTY = 0.25
@@ -35,8 +38,9 @@ TRIPLED_SOURCE = SOURCE.code("Content Syndication")
 class Leads:
     """A block of leads: arrays of one length; codes index vocabulary values, -1 means none.
 
-    `number` is the lead's position in the whole simulation, `created` is in days since the start, `chattiness` is
-    a lasting habit of touching more or less, unrelated to intent.
+    `number` is the lead's position in the whole simulation, `created` is in days since the start, `person`
+    the first record of the same human, `chattiness` a lasting habit of touching more or less, unrelated to
+    intent.
     """
 
     number: IntArray
@@ -101,16 +105,18 @@ def with_hidden(
     """The same leads with hidden parameters drawn around what their attributes mean."""
     n = len(leads)
     account_pull = np.where(leads.account >= 0, world.accounts.hidden[leads.account], 0.0)
+    prior = drift.prior_shift(config, leads.created)
+    by_chance = CHANCE_CONVERSION * np.exp(prior)
     log_odds = (
         intercept
-        + drift.meaning(config, leads.created) * attribute_effect(world, leads)
-        + drift.prior_shift(config, leads.created)
+        + drift.meaning(config, leads.created) * ATTRIBUTE_WEIGHT * attribute_effect(world, leads)
+        + prior
         + account_pull
         + rng.normal(0.0, HIDDEN_SD, n)
     )
     typical = np.log(TYPICAL_DELAY_DAYS) + drift.delay_shift(config, leads.created)
     hidden = Hidden(
-        p_convert=1.0 / (1.0 + np.exp(-log_odds)),
+        p_convert=by_chance + (1.0 - by_chance) / (1.0 + np.exp(-log_odds)),
         delay_mu=typical + rng.normal(0.0, DELAY_SD_BETWEEN, n),
         delay_sigma=np.full(n, DELAY_SD_WITHIN),
         loss_mu=np.full(n, np.log(LOSS_TYPICAL_DAYS)),
@@ -142,12 +148,14 @@ def fit_intercept(config: SimulationConfig, world: Dimensions) -> float:
     calm = SimulationConfig(n_leads=REFERENCE_SIZE, months=config.months, end=config.end, seed=config.seed)
     rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(1,)))
     leads = draw_leads(rng, calm, world, 0.0, np.arange(REFERENCE_SIZE))
-    log_odds = np.log(leads.hidden.p_convert) - np.log1p(-leads.hidden.p_convert)
-    low, high = -15.0, 5.0
+    pulled = (leads.hidden.p_convert - CHANCE_CONVERSION) / (1.0 - CHANCE_CONVERSION)
+    odds = pulled / (1.0 - pulled)
+    target = (CONVERSION_SHARE - CHANCE_CONVERSION) / (1.0 - CHANCE_CONVERSION)
+    low, high = -20.0, 5.0
     for _ in range(50):
         middle = 0.5 * (low + high)
-        share = float(np.mean(1.0 / (1.0 + np.exp(-(log_odds + middle)))))
-        low, high = (middle, high) if share < CONVERSION_SHARE else (low, middle)
+        share = float(np.mean(odds / (odds + np.exp(-middle))))
+        low, high = (middle, high) if share < target else (low, middle)
     return 0.5 * (low + high)
 
 

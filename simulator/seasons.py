@@ -1,4 +1,4 @@
-"""When things happen: weekdays, office hours, quiet weeks and growth, in days since the start of the period."""
+"""When things happen: weekdays, office hours, quiet months, growth; times are days since the start."""
 
 from datetime import date, timedelta
 
@@ -29,7 +29,7 @@ def arrival_times(start: date, n_days: int, quantiles: FloatArray) -> FloatArray
 
 
 def touch_weights(start: date, n_days: int) -> FloatArray:
-    """Chance in [0, 1] that a candidate touch of each day happens: weekends, summers and Decembers are quiet."""
+    """Chance that a candidate touch of each day happens: weekends, summers and Decembers are quiet."""
     days = days_of(start, n_days)
     weekday = WEEKDAY_TOUCHES[[day.weekday() for day in days]]
     return weekday * MONTH_TOUCHES[[day.month - 1 for day in days]]

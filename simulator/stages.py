@@ -1,4 +1,4 @@
-"""Stage history: owners review a lead now and then and move it, forwards or back, by what they sense of its intent."""
+"""Stage history: owners review leads and move them, forwards or back, by what they sense of their intent."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,14 @@ IntArray = NDArray[np.int64]
 STAGES = ("New", "Nurturing", "Working", "Engaged", "Qualified", "Negotiation", "Converted", "Lost")
 CONVERTED, LOST = STAGES.index("Converted"), STAGES.index("Lost")
 # Intent at which a lead is seen as Working, Engaged, Qualified, Negotiation.
-BOUNDS = np.array([-2.2, -0.2, 1.2, 2.2])
-REVIEW_AGES = np.array([0.4, 2.0, 5.0, 10.0, 17.0, 26.0, 38.0, 54.0, 75.0, 105.0, 145.0, 200.0, 270.0, 350.0])
-JUDGEMENT_SD = 0.7
+BOUNDS = np.array([-2.2, -0.5, 0.8, 2.0])
+REVIEW_AGES = np.concatenate(
+    [
+        np.array([0.3, 1.5, 3.0, 5.0, 8.0, 12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0, 80.0]),
+        np.arange(95.0, 365.0, 22.0),
+    ]
+)
+JUDGEMENT_SD = 0.5
 
 
 @dataclass(frozen=True)

@@ -34,18 +34,18 @@ KINDS = (
 CODE = {kind: code for code, kind in enumerate(KINDS)}
 # Per kind: touches a day at reference intent, exponent of intent, whether a lead's chattiness matters.
 RATES: dict[str, tuple[float, float, bool]] = {
-    "web_visit": (0.45, 0.50, True),
-    "pricing_visit": (0.10, 0.75, True),
-    "form_submit": (0.035, 0.55, True),
-    "webinar": (0.020, 0.40, True),
-    "document_view": (0.070, 0.55, True),
-    "chat": (0.025, 0.60, True),
-    "call": (0.16, 0.40, False),
-    "meeting": (0.035, 0.80, False),
-    "email_sent": (0.30, 0.15, False),
+    "web_visit": (0.32, 0.85, True),
+    "pricing_visit": (0.06, 1.2, True),
+    "form_submit": (0.02, 0.9, True),
+    "webinar": (0.014, 0.6, True),
+    "document_view": (0.05, 1.0, True),
+    "chat": (0.018, 1.0, True),
+    "call": (0.12, 0.6, False),
+    "meeting": (0.022, 1.0, False),
+    "email_sent": (0.21, 0.15, False),
 }
 TELLING = ("pricing_visit", "form_submit", "document_view", "meeting")
-CHATTINESS_SD = 0.3
+CHATTINESS_SD = 0.15
 EARLY_MAILS = 2.0
 EARLY_DAYS = 14.0
 GATEWAY_LINKS = 5

@@ -1,7 +1,7 @@
 """The exact conversion probability of an open lead, given its hidden parameters.
 
 A lead converts eventually with probability p, after a log-normal delay with distribution F; a lead that never
-converts is closed as lost after a time with distribution G, or stays open for ever. For a lead still open at age a
+converts is closed as lost after a time with distribution G, or stays open for ever. For a lead still open at a
 
     P(converts within h | open at a) = p (F(a + h) - F(a)) / (p (1 - F(a)) + (1 - p) (1 - G(a)))
 

@@ -62,8 +62,8 @@ def load_simulation(
 
     Notes
     -----
-    Tables are created when absent and truncated, never dropped: views over them survive. Readers of the tables
-    wait while a load runs.
+    Tables are created when absent and truncated, never dropped: views over them survive. Readers of the
+    tables wait while a load runs.
     """
     rows: Counter[str] = Counter(dict.fromkeys(TABLES, 0))
     with connection.transaction(), connection.cursor() as cursor:
