@@ -21,13 +21,12 @@ def machine() -> str:
     found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
     name = found.group(1) if found else platform.processor() or platform.machine()
     day = datetime.now(UTC).date().isoformat()
-    return (
-        f"{day}, {name}, {os.cpu_count()} cores (shared with other work), Python {platform.python_version()}"
-    )
+    cores = f"{os.cpu_count()} cores (shared with other work)"
+    return f"{day}, {name}, {cores}, Python {platform.python_version()}"
 
 
 def write(path: Path, name: str, text: str) -> None:
-    """Replace what stands between `<!-- name -->` and `<!-- /name -->`; append the markers where they are missing."""
+    """Replace what stands between `<!-- name -->` and `<!-- /name -->`, which are added where missing."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     document = path.read_text() if path.exists() else ""
     if start not in document:
