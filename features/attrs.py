@@ -1,7 +1,8 @@
 """Attrs group: a CRM's custom columns, from the lead's `attrs` JSON.
 
-Which columns there are, and of what kind, is an argument: training discovers it once and the encoding remembers it
-(`Encoding.attr_kinds`), so that a key that appears or vanishes later does not change the model's columns.
+Which columns there are, and of what kind, is an argument: training discovers it once and the encoding
+remembers it (`Encoding.attr_kinds`), so that a key that appears or vanishes later does not change the model's
+columns.
 """
 
 import json
@@ -21,8 +22,8 @@ NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 def discover(lead: pl.DataFrame) -> dict[str, Kind]:
     """Return the kind of every key found in `attrs`, sorted by name.
 
-    A key is numeric when each of its non-null values is a number or reads as one, else a category; true and false are
-    categories.
+    A key is numeric when each of its non-null values is a number or reads as one, else a category; true and
+    false are categories.
 
     Raises
     ------
@@ -43,8 +44,8 @@ def attrs(sources: Sources, spine: pl.DataFrame, kinds: Mapping[str, Kind] | Non
 
     Parameters
     ----------
-    kinds : the columns to make, in order; None discovers them from all leads of `sources`. A value that is no number
-        in a numeric column, and a key that a lead lacks, is null.
+    kinds : the columns to make, in order; None discovers them from all leads of `sources`. A value that is no
+        number in a numeric column, and a key that a lead lacks, is null.
     """
     kinds = discover(sources.lead) if kinds is None else kinds
     seen = _records(sources.lead.join(spine.select("lead_id").unique(), on="lead_id", how="semi"))

@@ -1,7 +1,7 @@
 """Columns that a CRM overwrites in place: today's value says what happened after the snapshot.
 
-No feature and no SQL of the source views may use them. What they tell is rebuilt from history: the stage from stage
-history, the last activity from activities, the outcome from the one definition of conversion.
+No feature and no SQL of the source views may use them. What they tell is rebuilt from history: the stage from
+stage history, the last activity from activities, the outcome from the one definition of conversion.
 """
 
 import re
@@ -13,15 +13,20 @@ BANNED_COLUMNS = frozenset(
         "converted_opportunity_id", "qualifying_opportunity_id", "is_won", "is_closed", "close_date",
         "last_activity", "last_activity_at", "last_activity_date", "last_contacted_at", "last_contacted_date",
         "last_notable_activity", "last_modified_date", "last_viewed_date", "last_referenced_date",
-        "num_associated_deals", "recent_deal_amount", "days_to_close", "total_revenue", "is_customer", "became_customer_date",
-        "rating", "lead_rating", "lead_quality", "lead_profile", "lead_score", "lead_grade", "score", "hubspot_score",
+        "num_associated_deals", "recent_deal_amount", "days_to_close", "total_revenue", "is_customer",
+        "became_customer_date",
+        "rating", "lead_rating", "lead_quality", "lead_profile", "lead_score", "lead_grade", "score",
+        "hubspot_score",
         "predictive_score", "tags", "unread_by_owner", "lost_reason", "disqualification_reason",
     )
 )  # fmt: skip
 SUSPECT_PATTERNS = (
-    r"convert", r"\blast\b.*\b(activity|contact|modified|touch|engage|viewed|notable)", r"\b(closed?|won|lost|churned)\b",
-    r"\b(score|grade|rating|quality|likelihood|propensity|probability)\b", r"\basymm?etri", r"\bbecame\b", r"\bdays to\b",
-    r"\b(deal|opportunity|contract|invoice|order|purchase)s?\b", r"\b(status|statecode|stage)\b", r"\btags?\b",
+    r"convert", r"\blast\b.*\b(activity|contact|modified|touch|engage|viewed|notable)",
+    r"\b(closed?|won|lost|churned)\b",
+    r"\b(score|grade|rating|quality|likelihood|propensity|probability)\b", r"\basymm?etri", r"\bbecame\b",
+    r"\bdays to\b",
+    r"\b(deal|opportunity|contract|invoice|order|purchase)s?\b", r"\b(status|statecode|stage)\b",
+    r"\btags?\b",
     r"\blead profile\b", r"\bis customer\b", r"\b(reason)\b",
 )  # fmt: skip
 # Our own groups are built from history, whatever they are called.
@@ -33,8 +38,8 @@ _SUSPECT = re.compile("|".join(SUSPECT_PATTERNS))
 def is_suspect_name(name: str) -> bool:
     """Tell whether a column is named like a value that is overwritten in place.
 
-    Case, spaces and underscores do not matter. Of feature columns only custom ones (`attrs_`) can be suspect: the
-    others are built from history.
+    Case, spaces and underscores do not matter. Of feature columns only custom ones (`attrs_`) can be suspect:
+    the others are built from history.
     """
     custom = name.removeprefix("attrs_")
     if custom == name and name.startswith(SAFE_PREFIXES) and name not in BANNED_COLUMNS:

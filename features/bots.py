@@ -12,9 +12,9 @@ BURST_SPAN = timedelta(seconds=10)
 def with_bot_day(activity: pl.LazyFrame) -> pl.LazyFrame:
     """Add `bot_day` (Date): the day from whose end on the row is known to be no person's; null for people.
 
-    A row with `is_bot` is one from the day it is known. A burst is `BURST_SIZE` opens or clicks of one lead within
-    `BURST_SPAN`, ends included, and becomes visible with the arrival of its last member, so that a late row never
-    changes what an earlier snapshot saw.
+    A row with `is_bot` is one from the day it is known. A burst is `BURST_SIZE` opens or clicks of one lead
+    within `BURST_SPAN`, ends included, and becomes visible with the arrival of its last member, so that a
+    late row never changes what an earlier snapshot saw.
 
     Parameters
     ----------

@@ -38,8 +38,9 @@ def build(
     Parameters
     ----------
     spine : lead_id, snapshot_date, account_id, owner_id, as `features.spine.spine` makes it.
-    attr_kinds : custom columns to make. None discovers them from `sources`, right for training; scoring passes the
-        model's `encoding.attr_kinds`, so that its columns are the trained ones whatever the CRM has added since.
+    attr_kinds : custom columns to make. None discovers them from `sources`, right for training; scoring
+        passes the model's `encoding.attr_kinds`, so that its columns are the trained ones whatever the CRM
+        has added since.
 
     Raises
     ------

@@ -18,8 +18,8 @@ KEY_TYPES = (
     "form_submit",
     "meeting",
 )
-# Sums of floats depend on their order by an ulp, and a group-by promises none: integers make equal data give equal
-# bytes. 2^-32 is a touch 32 half-lives old.
+# Sums of floats depend on their order by an ulp, and a group-by promises none: integers make equal data give
+# equal bytes. 2^-32 is a touch 32 half-lives old.
 UNIT = 2**32
 DECAYED = [pl.col(f"decay_{h}d").sum() / UNIT for h in HALF_LIVES]
 
@@ -27,10 +27,11 @@ DECAYED = [pl.col(f"decay_{h}d").sum() / UNIT for h in HALF_LIVES]
 def engagement(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """Return exponentially decayed sums with half-lives of 3, 14 and 45 days, and their trend.
 
-    A touch of age a days weighs 2^(-a / half-life). `engagement_<type>_decay_<h>d` covers one type, meetings in either
-    direction; `engagement_inbound_decay_<h>d` everything inbound. `engagement_trend_3d_45d` is the share of 3-day in 45-day
-    weight of everything inbound: about .07 for steady interest, near 1 when all of it is from yesterday, null when there is none.
-    `engagement_bot_share_90d` is the share of opens and clicks that bots made, null without any.
+    A touch of age a days weighs 2^(-a / half-life). `engagement_<type>_decay_<h>d` covers one type, meetings
+    in either direction; `engagement_inbound_decay_<h>d` everything inbound. `engagement_trend_3d_45d` is the
+    share of 3-day in 45-day weight of everything inbound: about .07 for steady interest, near 1 when all of
+    it is from yesterday, null when there is none. `engagement_bot_share_90d` is the share of opens and clicks
+    that bots made, null without any.
     """
     seen = touches(sources, spine)
     human = _with_weights(seen.filter(~pl.col("is_bot")))

@@ -19,8 +19,9 @@ def value_at(sources: Sources, entity: str, field: str, keys: pl.DataFrame) -> p
     Returns
     -------
     Series of the field's own type, one value per row of `keys`, in its order. The newest history row with
-    `valid_from` before the snapshot decides, and is null when it also ended before. Without such a row the current
-    value stands: a field whose history starts late is only as good as its source, so histories should start at creation.
+    `valid_from` before the snapshot decides, and is null when it also ended before. Without such a row the
+    current value stands: a field whose history starts late is only as good as its source, so histories should
+    start at creation.
     """
     key = KEYS[entity]
     table = getattr(sources, entity)
@@ -64,8 +65,8 @@ def spells(sources: Sources, entity: str, field: str) -> pl.DataFrame:
 
     Returns
     -------
-    DataFrame with the entity's id, `value`, `start` and `end` (Date): shown at snapshots in `[start, end)`; a null
-    start has no beginning, a null end none.
+    DataFrame with the entity's id, `value`, `start` and `end` (Date): shown at snapshots in `[start, end)`; a
+    null start has no beginning, a null end none.
     """
     key = KEYS[entity]
     history = _history(sources, entity, field).rename({"entity_id": key})

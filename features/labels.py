@@ -21,8 +21,8 @@ def label(
 
     Returns
     -------
-    The spine, same rows and order, with matures_on (Date), is_mature (Boolean: matures_on <= as_of) and label (UInt8:
-    1 for a conversion inside the window; null while immature, for positives and negatives alike).
+    The spine, same rows and order, with matures_on (Date), is_mature (Boolean: matures_on <= as_of) and label
+    (UInt8: 1 for a conversion inside the window; null while immature, for positives and negatives alike).
     """
     wins = (
         outcome.filter(pl.col("is_conversion") & (pl.col("known_at") < midnight(as_of)))

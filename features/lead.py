@@ -14,8 +14,8 @@ FIELDS = ("lead_source", "title", "industry", "country", "employee_count", "annu
 def lead(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """Return age, source, seniority, department, firmographics, kind of e-mail domain and completeness.
 
-    `lead_completeness` is the share of filled fields among `FIELDS`; account and owner are left out of it, because
-    CRMs tend to fill them when a lead converts.
+    `lead_completeness` is the share of filled fields among `FIELDS`; account and owner are left out of it,
+    because CRMs tend to fill them when a lead converts.
     """
     values = pl.DataFrame({field: value_at(sources, "lead", field, spine) for field in FIELDS})
     created = sources.lead.select("lead_id", "created_at")

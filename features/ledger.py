@@ -1,7 +1,8 @@
 """Running totals per key: changes booked on days, read at snapshots.
 
-A lead that joins an account, or a touch that enters a 30-day window, is booked +1 on the first snapshot that sees it and -1 on
-the first that no longer does. Totals at any snapshot then cost one sorted pass, however many leads share a key.
+A lead that joins an account, or a touch that enters a 30-day window, is booked +1 on the first snapshot that
+sees it and -1 on the first that no longer does. Totals at any snapshot then cost one sorted pass, however
+many leads share a key.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ def book(spans: pl.DataFrame, key: str, value: str) -> pl.DataFrame:
 
 
 def read(changes: Sequence[pl.DataFrame], key: str, keys: pl.DataFrame) -> pl.DataFrame:
-    """Return each total at each row of `keys` (`key`, `snapshot_date`), in its order; 0 where nothing is booked."""
+    """Read each total at each row of `keys` (`key`, `snapshot_date`), in order; 0 where none is booked."""
     booked = pl.concat([*changes], how="diagonal")
     values = [name for name in booked.columns if name not in (key, "day")]
     daily = booked.group_by(key, "day").agg(pl.col(values).sum()).sort(key, "day")

@@ -23,8 +23,8 @@ class Encoding:
     Attributes
     ----------
     names : feature columns in order.
-    levels : for each category column its levels, the most frequent first, at most 63: a level's code is its place.
-        Levels that were rarer or not seen are 63, missing is NaN.
+    levels : for each category column its levels, the most frequent first, at most 63: a level's code is its
+        place. Levels that were rarer or not seen are 63, missing is NaN.
     constant : columns that held one value, or none, when fitted. They keep their place and cannot split.
     """
 
@@ -90,8 +90,9 @@ def to_matrix(frame: pl.DataFrame, encoding: Encoding) -> np.ndarray:
 
     Returns
     -------
-    float32 (n, k) in Fortran order, one column of `encoding.names` after the other. Missing, NaN and infinite values
-    are NaN: a ratio over nothing says as little as a missing one. `count_infinite` tells how many there are.
+    float32 (n, k) in Fortran order, one column of `encoding.names` after the other. Missing, NaN and infinite
+    values are NaN: a ratio over nothing says as little as a missing one. `count_infinite` tells how many
+    there are.
 
     Raises
     ------
@@ -151,10 +152,11 @@ def _check_names(names: list[str], expected: tuple[str, ...]) -> None:
         got = names[index] if index < len(names) else "no column"
         if got != name:
             raise ValueError(
-                f"feature order differs from the model: expected {name} at {index}, got {got}; rebuild the dataset"
+                f"feature order differs from the model: expected {name} at {index}, got {got}; "
+                "rebuild the dataset"
             )
     if len(names) > len(expected):
         raise ValueError(
-            f"feature {names[len(expected)]} at {len(expected)} is unknown to the model, which has {len(expected)} "
-            "features; rebuild the dataset, with attr_kinds of the model's encoding, or train anew"
+            f"feature {names[len(expected)]} is unknown to the model, which has {len(expected)} features; "
+            "rebuild the dataset, with attr_kinds of the model's encoding, or train anew"
         )

@@ -9,9 +9,9 @@ from features.touches import events, known_past
 def replies(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """Return the median reply gap and the unanswered touches of each spine row that has any.
 
-    A reply (email_reply) answers the newest outbound touch before it; the gap is the time between them. Outbound
-    touches after the newest inbound one are unanswered. Only what was known at the snapshot takes part, rows known
-    to be made by bots do not.
+    A reply (inbound email_reply) answers the newest outbound touch before it; the gap is the time between them.
+    Outbound touches after the newest inbound one are unanswered. Only what was known at the snapshot takes
+    part, rows known to be made by bots do not.
 
     Returns
     -------
@@ -19,9 +19,10 @@ def replies(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """
     dialogue = _dialogue(sources, spine)
     is_inbound = pl.col("direction") == "inbound"
-    gaps = dialogue.filter(
-        (pl.col("activity_type") == "email_reply") & (pl.col("row") == pl.col("outbound_row"))
+    is_answer = (
+        is_inbound & (pl.col("activity_type") == "email_reply") & (pl.col("row") == pl.col("outbound_row"))
     )
+    gaps = dialogue.filter(is_answer)
     gap = (pl.col("occurred_at") - pl.col("outbound_at")).dt.total_microseconds() / 86_400e6
     last_inbound = dialogue.filter(is_inbound).group_by("row").agg(last_inbound=pl.col("occurred_at").max())
     waiting = dialogue.filter(~is_inbound).join(last_inbound, on="row", how="left")

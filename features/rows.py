@@ -31,8 +31,8 @@ def by_level(
 
     Returns
     -------
-    DataFrame of `n_rows` lines in spine order with a column `<level>_<aggregate>` for each; null where nothing
-    was seen. A dense grid of rows times levels read with a stride is four times as fast as a pivot.
+    DataFrame of `n_rows` lines in spine order with a column `<level>_<aggregate>` for each; null where
+    nothing was seen. A dense grid of rows times levels read with a stride is four times as fast as a pivot.
     """
     width = len(levels)
     code = pl.col(column).cast(pl.Enum(levels)).to_physical().cast(pl.Int64)

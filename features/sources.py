@@ -145,9 +145,9 @@ def conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 def as_of(sources: Sources, t: date) -> Sources:
     """Drop everything not visible at midnight UTC at the start of `t`: the only door to data.
 
-    Rows arrive at `known_at` and are visible when it lies before `t`. A removal or the end of a field's value that
-    happens at `t` or later has not happened yet and becomes null. Frames without time (account, owner, consent)
-    pass unchanged.
+    Rows arrive at `known_at` and are visible when it lies before `t`. A removal or the end of a field's value
+    that happens at `t` or later has not happened yet and becomes null. Frames without time (account, owner,
+    consent) pass unchanged.
     """
     at = midnight(t)
     visible = pl.col("known_at") < at
@@ -180,7 +180,8 @@ def _check(name: str, frame: pl.DataFrame) -> None:
             raise ValueError(_missing(name, column))
         if frame.schema[column] != dtype:
             raise TypeError(
-                f"{name}.{column} is {frame.schema[column]}, expected {dtype!r}; pass the frame through conform()"
+                f"{name}.{column} is {frame.schema[column]}, expected {dtype!r}; "
+                "pass the frame through features.sources.conform"
             )
 
 

@@ -27,14 +27,16 @@ def spine(
 ) -> pl.DataFrame:
     """List the leads that were open, as far as the system knew, at each snapshot.
 
-    A lead is in when it was created and known before the snapshot, at most `max_age_days` earlier, and had neither
-    been removed nor closed by an outcome known before it. Account and owner are those of the snapshot.
+    A lead is in when it was created and known before the snapshot, at most `max_age_days` earlier, and had
+    neither been removed nor closed by an outcome known before it. Account and owner are those of the
+    snapshot.
 
     Parameters
     ----------
-    for_training : also drop leads whose outcome lies before the snapshot but arrived after it. The nightly run cannot
-        know of these; at maturity we do, and their label window holds no conversion: as negatives they would teach
-        that the leads closest to conversion do not convert. Nothing else about the spine looks ahead.
+    for_training : also drop leads whose outcome lies before the snapshot but arrived after it. The nightly
+        run cannot know of these; at maturity we do, and their label window holds no conversion: as negatives
+        they would teach that the leads closest to conversion do not convert. Nothing else about the spine
+        looks ahead.
 
     Returns
     -------
@@ -73,6 +75,6 @@ def _refuse_duplicates(lead: pl.DataFrame) -> None:
     twice = lead.filter(pl.col("lead_id").is_duplicated())
     if not twice.is_empty():
         raise ValueError(
-            f"lead_id {twice['lead_id'].min()!r} appears more than once ({twice.height} rows of lead are duplicates); "
-            "stg_lead.sql must return one row per lead"
+            f"lead_id {twice['lead_id'].min()!r} appears more than once, {twice.height} rows of lead share their "
+            "lead_id with others; stg_lead.sql must return one row per lead"
         )

@@ -9,8 +9,8 @@ from features.sources import Datetime, Sources
 def stage(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """Return the current stage, the days in it, and how often stages were entered or returned to.
 
-    Stages have no order a CRM would tell us, so a return is the entry into a stage that the lead had left before:
-    entries minus distinct stages. A repeated row of the same stage is no entry.
+    Stages have no order a CRM would tell us, so a return is the entry into a stage that the lead had left
+    before: entries minus distinct stages. A repeated row of the same stage is no entry.
     """
     entered = _entries(sources, spine)
     moves = entered.group_by("row").agg(

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-# First match wins: "Assistant to the CEO" is no chief, "Vice President" no president, "Sales Director" no seller.
+# First match wins: "Assistant to the CEO" is no chief, "Vice President" no president, "Sales Director" no
+# seller.
 SENIORITY = (
     ("junior", r"\b(intern|trainee|student|assistant|apprentice|junior|praktikant\w*|stagiaire)\b"),
     ("vp", r"\b(vp|svp|evp|avp|vice[ -]president)\b"),
@@ -38,12 +39,12 @@ DEPARTMENT = (
 
 
 def seniority(titles: pl.Series) -> pl.Series:
-    """Return the seniority of each title: a name of `SENIORITY`, 'individual' for the rest, null without a title."""
+    """Return the seniority of each title: a name of `SENIORITY`, else 'individual'; null without a title."""
     return _first_match(titles, SENIORITY, "individual")
 
 
 def department(titles: pl.Series) -> pl.Series:
-    """Return the department of each title: a name of `DEPARTMENT`, 'other' for the rest, null without a title."""
+    """Return the department of each title: a name of `DEPARTMENT`, else 'other'; null without a title."""
     return _first_match(titles, DEPARTMENT, "other")
 
 

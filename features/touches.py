@@ -1,8 +1,8 @@
 """Activities met with the spine: what had happened, and was known, at each row's snapshot.
 
-Snapshots are midnights, so dates decide windows exactly: `occurred_at` lies in `[s - w, s)` when its date does, and
-`known_at < s` when its date is before s. Activities are first summed up per day, then joined to the snapshots of
-their lead: 300,000 activities and 60,000 rows meet in a few million lines, never in all pairs.
+Snapshots are midnights, so dates decide windows exactly: `occurred_at` lies in `[s - w, s)` when its date
+does, and `known_at < s` when its date is before s. Activities are first summed up per day, then joined to the
+snapshots of their lead: 300,000 activities and 60,000 rows meet in a few million lines, never in all pairs.
 """
 
 import polars as pl
@@ -41,7 +41,7 @@ OUTBOUND_TYPES = ("email_sent", "call")
 
 
 def events(sources: Sources) -> pl.LazyFrame:
-    """Return dated activities with known type, direction ('inbound', 'outbound', 'neither'), days and bot_day."""
+    """List dated activities with a known type, a direction (or 'neither'), their days and `bot_day`."""
     kind = pl.col("activity_type")
     dated = sources.activity.lazy().drop_nulls(["lead_id", "occurred_at", "known_at"])
     return with_bot_day(
@@ -59,7 +59,7 @@ def events(sources: Sources) -> pl.LazyFrame:
 
 
 def daily(sources: Sources) -> pl.LazyFrame:
-    """Count events per lead, type, direction and the three days that decide where they are seen: column `n`."""
+    """Count, as `n`, events per lead, type, direction and the days that decide where they are seen."""
     keys = ["lead_id", "activity_type", "direction", "occurred_day", "known_day", "bot_day"]
     return events(sources).group_by(keys).agg(n=pl.len().cast(pl.Int64))
 
@@ -69,8 +69,8 @@ def touches(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
 
     Returns
     -------
-    DataFrame with row (ascending), activity_type, direction, n, age_days (Int32, whole days before the snapshot: 1 is
-    yesterday) and is_bot.
+    DataFrame with row (ascending), activity_type, direction, n, age_days (Int32, whole days before the
+    snapshot: 1 is yesterday) and is_bot.
     """
     snapshot = pl.col("snapshot_date")
     seen = known_past(daily(sources), spine).select(
@@ -85,9 +85,10 @@ def touches(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
 
 
 def known_past(dated: pl.LazyFrame, spine: pl.DataFrame) -> pl.LazyFrame:
-    """Join spine rows, in order, with those of their lead's events that had happened and were known at the snapshot.
+    """Join spine rows, in order, with what had happened to their lead and was known at the snapshot.
 
-    Within a row the events keep their order: sorting 300,000 events before this join costs a tenth of sorting after.
+    Within a row the events keep their order: sorting 300,000 events before this join costs a tenth of sorting
+    after.
     """
     rows, snapshot = number(spine).lazy().select("row", "lead_id", "snapshot_date"), pl.col("snapshot_date")
     return rows.join(dated, on="lead_id", maintain_order="left_right").filter(

@@ -11,7 +11,8 @@ from features.sources import Sources
 from features.spine import KEYS
 
 GROUPS = {"source": "lead_source", "owner": "owner_id"}
-# Conversion age in days, and how long a cohort is remembered: the short one follows a change of rate within weeks.
+# Conversion age in days, and how long a cohort is remembered: the short one follows a change of rate within
+# weeks.
 COHORTS = ((30, 180), (90, 365))
 PSEUDO_LEADS = 20
 
@@ -19,10 +20,11 @@ PSEUDO_LEADS = 20
 def track_record(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """Return smoothed conversion rates of source and owner, from labels known at the snapshot.
 
-    The rate at age 30 (90) covers leads created 30 to 210 (90 to 455) days before the snapshot, and counts conversions
-    within 30 (90) days of creation that were known at it: whole cohorts, so that open leads are no false negatives. It is drawn
-    to the rate over all leads with the weight of 20 leads: (won + 20 overall) / (n + 20); null before any cohort is of age.
-    A lead counts for the owner and source it had when it came of age.
+    The rate at age 30 (90) covers leads created 30 to 210 (90 to 455) days before the snapshot, and counts
+    conversions within 30 (90) days of creation that were known at it: whole cohorts, so that open leads are
+    no false negatives. It is drawn to the rate over all leads with the weight of 20 leads: (won + 20 overall)
+    / (n + 20); null before any cohort is of age. A lead counts for the owner and source it had when it came
+    of age.
     """
     columns = [spine.select(KEYS)]
     shown = {name: value_at(sources, "lead", field, spine).fill_null("") for name, field in GROUPS.items()}
