@@ -1,6 +1,6 @@
 """`leadscore`: commands in, one answer and an exit status out.
 
-Exit status: 0 success, 1 failure, 2 usage, 130 Ctrl-C, 143 terminated.
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C, 143 terminated.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, NoReturn
@@ -16,9 +17,9 @@ from typing import Any, NoReturn
 from cyclopts import App
 
 from flows.commands import data, db, doctor, explain, models, nights, warmup
-from flows.commands.session import Answer, Output
+from flows.commands.session import Answer, Output, UsageError
 
-FAILURE, INTERRUPTED, TERMINATED = 1, 130, 143
+FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError)
 
@@ -75,12 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failure(error: Exception, output: Output) -> Answer:
+    from flows.adapters.logging import mask_passwords
+
     message = describe(error)
-    logging.getLogger("leadscore.file_only").error("failed: %s", message, exc_info=error)
+    file_only = logging.getLogger("leadscore.file_only")
+    file_only.addHandler(logging.NullHandler())  # else an error before logs are set up is printed
+    file_only.error("failed: %s", message, exc_info=error)
     if output.debug:
-        sys.excepthook(type(error), error, error.__traceback__)
-    _say(message if output.debug else f"{message}\n(--debug shows where)")
-    return Answer({"status": "failed", "error": message}, None, FAILURE)
+        print(mask_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
+    _say(message)
+    is_usage = isinstance(error, UsageError)
+    return Answer({"status": "failed", "error": message}, None, USAGE if is_usage else FAILURE)
 
 
 def describe(error: BaseException) -> str:

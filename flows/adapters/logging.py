@@ -18,7 +18,7 @@ OUR_PACKAGES = ("flows", "features", "simulator", "pkboost_core", "leadscore")
 FILE_ONLY = "leadscore.file_only"
 _LOG_BYTES = 5 << 20
 _PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]+:)[^\s@/]+@")
-_PASSWORD_IN_PAIRS = re.compile(r"(?i)(password\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&)]+)")
+_PASSWORD_IN_PAIRS = re.compile(r"(?i)(password['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&)]+)")
 
 
 def mask_passwords(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, database_of, opened
+from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
 
 if TYPE_CHECKING:
     from flows.adapters.database import Database
@@ -35,7 +35,10 @@ def simulate(
 
     Example: leadscore simulate --leads 50000 --drift concept --drift-date 2026-07-01 --drift-severity 0.8
     """
-    config = _configuration(leads, months, end, seed, _drift(drift, drift_date, drift_severity))
+    try:
+        config = _configuration(leads, months, end, seed, _drift(drift, drift_date, drift_severity))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
         summary = load_simulated_crm(database, config, progress)
     payload = {"status": "simulated", "clock": summary.clock, "rows": summary.rows}
@@ -90,7 +93,7 @@ def _drift(kind: DriftKind | None, day: date | None, severity: float) -> Any:
     from simulator import Drift
 
     if (kind is None) != (day is None):
-        raise ValueError("--drift and --drift-date go together: give both or neither")
+        raise UsageError("--drift and --drift-date go together: give both or neither")
     return None if kind is None or day is None else Drift(kind, day, severity)
 
 

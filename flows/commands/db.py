@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, database_of, opened
+from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
 
 if TYPE_CHECKING:
     from flows.adapters.database import Database
@@ -119,7 +119,7 @@ def reset(
     with opened(output) as (settings, progress):
         _embedded_only(settings, "reset")
         if not yes:
-            raise ValueError(
+            raise UsageError(
                 f"this deletes all leads, scores and models of {settings.root}; repeat with --yes"
             )
         from flows.adapters.database import open_database

@@ -38,6 +38,10 @@ class Output:
 DEFAULT_OUTPUT = Output()
 
 
+class UsageError(ValueError):
+    """Arguments that do not fit together; exit status 2."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command gives back.
