@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS imported.lead (
 );
 
 CREATE TABLE IF NOT EXISTS imported.outcome (
-    lead_id           text NOT NULL REFERENCES imported.lead,
+    lead_id           text NOT NULL,
     outcome           text NOT NULL,
     outcome_at        timestamptz NOT NULL,
     outcome_precision text NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS imported.outcome (
 
 CREATE TABLE IF NOT EXISTS imported.activity (
     activity_id        text NOT NULL,
-    lead_id            text NOT NULL REFERENCES imported.lead,
+    lead_id            text NOT NULL,
     occurred_at        timestamptz NOT NULL,
     occurred_precision text NOT NULL,
     ingested_at        timestamptz,
@@ -54,14 +54,14 @@ CREATE TABLE IF NOT EXISTS imported.activity (
 );
 
 CREATE TABLE IF NOT EXISTS imported.consent (
-    lead_id              text PRIMARY KEY REFERENCES imported.lead,
+    lead_id              text PRIMARY KEY,
     opted_out_email      boolean,
     opted_out_profiling  boolean,
     opted_out_processing boolean,
     erase_requested_at   timestamptz
 );
 
--- What was imported last: one row.
+-- What was imported last, as `leadscore import` reported it: one row.
 CREATE TABLE IF NOT EXISTS imported.load (
     is_only_row boolean PRIMARY KEY DEFAULT TRUE CHECK (is_only_row),
     mapping     text NOT NULL,
