@@ -1,0 +1,1 @@
+"""Order, retries, clock and I/O: Prefect flows, the command line, adapters."""

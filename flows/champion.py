@@ -1,4 +1,4 @@
-"""Which model scores tonight: the champion, or a new one where none fits the date, the label or the columns."""
+"""Which model scores tonight: the champion, or a new one when it is due or cannot score the date."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from features.sources import Sources
-from flows import curves, gate
+from flows import curves, gate, report_charts
 from flows.adapters.registry import CHALLENGER, ModelVersion, Registry
 from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
@@ -54,31 +54,38 @@ def register(
     registry: Registry,
     trained: Trained,
     previous: Champion | None,
+    fallback: Champion | None,
     sources: Sources,
     settings: Settings,
     data_sha256: str,
     reason: str,
 ) -> Champion:
-    """Log a freshly trained model, let the gate decide, and return the model that is champion afterwards.
+    """Log a freshly trained model, let the gate decide, and return the model to score with.
 
     A model for a past date is logged and used for that date alone: the newer champion stays.
+
+    Parameters
+    ----------
+    previous : the champion so far.
+    fallback : the same when it can score tonight, else None; the gate is milder when there is nothing to fall
+        back to.
     """
     as_of = trained.model.training_range.as_of
     version = registry.log_run(trained.model, _record(trained, settings, data_sha256, reason))
     features = scoring_set(sources, as_of, settings, trained.model.encoding.attr_kinds)
     probabilities = trained.model.predict_proba(features) if features.height else np.zeros(0)
-    decision = gate.decide(trained, probabilities, has_champion=previous is not None)
-    mine = Champion(trained.model, version, trained, decision)
+    decision = gate.decide(trained, probabilities, has_champion=fallback is not None)
     if previous is not None and previous.model.training_range.as_of > as_of:
-        return mine
+        return Champion(trained.model, version, trained, decision)
     if decision.is_promoted:
         return Champion(trained.model, registry.promote(version.version, reason), trained, decision)
     registry.set_alias(CHALLENGER, version.version)
-    if previous is None:
+    if fallback is None:
         raise gate.NoUsableModelError(
-            f"the first model is unusable ({', '.join(decision.reasons)}); nothing is scored"
+            f"the new model is unusable ({', '.join(decision.reasons)}) and there is no other: nothing is"
+            " scored; look at the run in MLflow"
         )
-    return Champion(previous.model, previous.version, None, decision)
+    return Champion(fallback.model, fallback.version, None, decision)
 
 
 def inherited_mapping(previous: Champion | None) -> ScoreMapping | None:
@@ -104,4 +111,5 @@ def _record(trained: Trained, settings: Settings, data_sha256: str, reason: str)
         params=params,
         data_sha256=data_sha256,
         curves=curves.tables(trained.evaluation_y, trained.evaluation_p),
+        charts=report_charts.evaluation_charts(trained.evaluation_y, trained.evaluation_p),
     )

@@ -1,7 +1,7 @@
 """The leakage alarm: results too good to be true, and the columns that make them so.
 
-Honest B2B lead scoring rarely passes a ROC-AUC of .9. When the lower end of its interval does, every column is
-tried alone on rows held out by lead, and the columns that explain too much, or whose names belong to
+Honest B2B lead scoring rarely passes a ROC-AUC of .9. When the lower end of its interval does, every column
+is tried alone on rows held out by lead, and the columns that explain too much, or whose names belong to
 values that a CRM overwrites in place, are named together with what is left without them.
 """
 
@@ -31,7 +31,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class LeakageReport:
-    """`is_alarm`, the ROC-AUC that raised it, the suspects (strongest first) and what is left without them."""
+    """`is_alarm`, the ROC-AUC that raised it, suspects, strongest first, and what is left without them."""
 
     is_alarm: bool
     roc_auc: float | None
@@ -50,8 +50,9 @@ class LeakageReport:
         named = ", ".join(f"{s.column} ({s.why})" for s in self.suspects) or "no single column stands out"
         rest = "" if self.roc_auc_without is None else f" Without them it is {self.roc_auc_without:.3f}."
         return (
-            f"ROC-AUC {self.roc_auc:.3f} is too good to be true for lead scoring: columns may be filled after "
-            f"the outcome. Suspects: {named}.{rest} Ban them in the mapping, or show when their values were known."
+            f"ROC-AUC {self.roc_auc:.3f} is too good to be true for lead scoring: columns may be filled"
+            f" after the outcome. Suspects: {named}.{rest} Ban them in the mapping, or show when their values"
+            " were known."
         )
 
 

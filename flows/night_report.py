@@ -101,7 +101,7 @@ def _page(
 ) -> ReportData:
     model, recipe = champion.model, champion.model.recipe
     cohort, evaluation = recipe["evaluation_cohort"], recipe["evaluation"]
-    training = model.training_range
+    training, mapping = model.training_range, recipe["score_mapping"]
     facts: dict[str, Any] = {
         "as of": night.as_of,
         "open leads": scores.height,
@@ -110,7 +110,7 @@ def _page(
         "training rows": training.n_rows,
         "conversions in them": training.n_positives,
         "training seconds": recipe["train_seconds"],
-        "score mapping": f"{recipe['score_mapping']['version']}, base rate {recipe['score_mapping']['base_rate']:.2%}",
+        "score mapping": f"{mapping['version']}, base rate {mapping['base_rate']:.2%}",
         "data sha256": night.data_sha256[:16],
         "peak memory": f"{memory.peak_rss_mb:,.0f} MiB",
     }
@@ -136,14 +136,30 @@ def _page(
 
 
 def _line(lead: Mapping[str, Any]) -> TopLead:
-    reasons = [ReasonLine(reason["label"], reason["sign"]) for reason in json.loads(lead["reasons"] or "[]")]
+    signs = [reason["sign"] for reason in json.loads(lead["reasons"] or "[]")[:3]]
+    reasons = [ReasonLine(lead[f"reason_{i + 1}"], sign) for i, sign in enumerate(signs)]
     name = ", ".join(part for part in (lead["title"], lead["company"]) if part) or lead["lead_id"]
-    return TopLead(lead["rank"], lead["lead_id"], name, lead["probability"], reasons[:3])
+    return TopLead(lead["rank"], lead["lead_id"], name, lead["probability"], reasons)
 
 
 def _set_aside(night: "Night") -> dict[str, int]:
     findings = () if night.set_aside is None else night.set_aside.findings
     return {f"{f.frame}: {f.rule} ({f.consequence})": f.n_rows for f in findings}
+
+
+_RECORDED = (
+    "n_open_leads",
+    "n_scored",
+    "n_train_rows",
+    "n_train_positives",
+    "set_aside",
+    "warnings",
+    "peak_rss_mb",
+    "wall_seconds",
+    "average_precision",
+    "roc_auc",
+    "prevalence",
+)
 
 
 def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:

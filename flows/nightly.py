@@ -1,7 +1,7 @@
 """The nightly flow: read as of a date, train when due, score every open lead, publish, report.
 
-A task is a unit of retry; only reading and publishing are retried, and only when the connection failed. Nothing is
-published before the last step has all its rows, so a night that fails leaves yesterday's scores in place.
+A task is a unit of retry; only reading and publishing are retried, and only when the connection failed.
+Nothing is published before the last step has all its rows, so a night that fails leaves yesterday's scores in place.
 """
 
 import hashlib
@@ -39,9 +39,11 @@ from flows.evaluation import Evaluation, evaluate
 from flows.lead_model import LabelDefinition
 from flows.progress import Progress
 from flows.scoring import score_open_leads
-from flows.training import TooFewConversionsError, train
+from flows.training import TooFewConversionsError, Trained, train
 
 log = logging.getLogger(__name__)
+
+Summary = dict[str, Any]
 
 
 @dataclass
@@ -87,7 +89,7 @@ _OUTSIDE: dict[str, Any] = {
 
 
 @flow(name="nightly", flow_run_name="nightly-{as_of}", persist_result=False)
-def nightly(as_of: date | None = None) -> dict[str, Any]:
+def nightly(as_of: date | None = None) -> Summary:
     """Run one night and return its summary; `as_of` defaults to the data's own clock, else to today (UTC)."""
     with PeakMemory() as memory, open_night(as_of) as night:
         sources = read(night)
@@ -116,23 +118,17 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
         return night_report.finish(night, sources, champion, scores, None, memory)
 
 
-def run_nightly(
-    settings: Settings, database: Database, as_of: date | None, progress: Progress
-) -> dict[str, Any]:
+def run_nightly(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
     """Run the flow with resources that are already open."""
     return _with_given(nightly, settings, database, as_of, progress)
 
 
-def run_training(
-    settings: Settings, database: Database, as_of: date | None, progress: Progress
-) -> dict[str, Any]:
+def run_training(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
     """Run the training flow with resources that are already open."""
     return _with_given(training, settings, database, as_of, progress)
 
 
-def run_scoring(
-    settings: Settings, database: Database, as_of: date | None, progress: Progress
-) -> dict[str, Any]:
+def run_scoring(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
     """Run the scoring flow with resources that are already open."""
     return _with_given(scoring, settings, database, as_of, progress)
 
@@ -201,39 +197,43 @@ def read(night: Night) -> Sources:
 
 @task(name="choose model", cache_policy=NO_CACHE)
 def choose_model(night: Night, sources: Sources, always_train: bool = False) -> Champion:
-    """Return the champion, after training a new one when that is due.
+    """Return the model that scores tonight, after training a new one when that is due.
 
-    Too few conversions to train keep the champion; without one they end the night.
+    Too few conversions to train, or a gate that refuses, keep the champion where it can still score; where
+    there is none that can, too few conversions end the night.
     """
     with night.progress.stage("load the model"):
         champion = _loaded(night)
-    due = _due(night, sources, champion) or ("asked for" if always_train else None)
+    fallback = champion if champion is not None and _can_score(night, sources, champion) else None
+    due = "asked for" if always_train else _due(night, champion, fallback)
     if due is None and champion is not None:
         return champion
+    reason = due or "there is no champion"
     try:
         with night.progress.stage("train"):
-            trained = train(
-                sources,
-                night.as_of,
-                night.settings,
-                night.label.conversion_sql_sha256,
-                inherited_mapping(champion),
-            )
+            mapping = inherited_mapping(champion)
+            trained = train(sources, night.as_of, night.settings, night.label.conversion_sql_sha256, mapping)
     except TooFewConversionsError as error:
-        if champion is None or always_train or not _can_score(night, champion):
+        if fallback is None or always_train:
             raise
-        night.warnings.append(f"not retrained although {due}: {error}")
-        return champion
+        night.warnings.append(f"not retrained although {reason}: {error}")
+        return fallback
     with night.progress.stage("register the model"):
         chosen = register(
-            night.registry, trained, champion, sources, night.settings, night.data_sha256, due or "asked for"
+            night.registry, trained, champion, fallback, sources, night.settings, night.data_sha256, reason
         )
+    _warn(night, trained, chosen)
+    return chosen
+
+
+def _warn(night: Night, trained: Trained, chosen: Champion) -> None:
     if trained.leakage.is_alarm:
         night.warnings.append(trained.leakage.message)
     if chosen.decision is not None and chosen.decision.reasons:
-        verdict = "promoted all the same, there being no champion" if chosen.trained else "the champion stays"
+        verdict = (
+            "the champion stays" if chosen.trained is None else "it is used all the same: no other model can"
+        )
         night.warnings.append(f"the new model failed: {', '.join(chosen.decision.reasons)}; {verdict}")
-    return chosen
 
 
 @task(name="load champion", **_OUTSIDE)
@@ -250,28 +250,21 @@ def _loaded(night: Night) -> Champion | None:
     return None if found is None else Champion(*found)
 
 
-def _due(night: Night, sources: Sources, champion: Champion | None) -> str | None:
+def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> str | None:
     if champion is None:
         return "there is no champion"
     due = why_due(champion.model, night.as_of, night.label, night.settings)
-    if due is None and not _columns_fit(night, sources, champion):
-        return "today's feature columns differ from the champion's"
-    return due
+    return "today's feature columns differ from the champion's" if due is None and fallback is None else due
 
 
-def _columns_fit(night: Night, sources: Sources, champion: Champion) -> bool:
-    """Whether this version of the code still makes the columns the champion was trained on."""
-    lead = sources.lead.head(1)
-    sample = scoring_set(
-        Sources.from_frames({"lead": lead}), night.as_of, night.settings, champion.model.encoding.attr_kinds
-    )
-    return tuple(sample.drop(NOT_FEATURES, strict=False).columns) == champion.model.encoding.names
-
-
-def _can_score(night: Night, champion: Champion) -> bool:
-    return (
-        champion.model.training_range.as_of <= night.as_of and champion.model.label_definition == night.label
-    )
+def _can_score(night: Night, sources: Sources, champion: Champion) -> bool:
+    """Whether the champion knows nothing of tonight's future, and has tonight's label and columns."""
+    model = champion.model
+    if model.training_range.as_of > night.as_of or model.label_definition != night.label:
+        return False
+    one_lead = Sources.from_frames({"lead": sources.lead.head(1)})
+    sample = scoring_set(one_lead, night.as_of, night.settings, model.encoding.attr_kinds)
+    return tuple(sample.drop(NOT_FEATURES, strict=False).columns) == model.encoding.names
 
 
 @task(name="score", cache_policy=NO_CACHE)
@@ -290,7 +283,9 @@ def publish_scores(night: Night, scores: pl.DataFrame) -> None:
     if night.run is None:
         raise RuntimeError("publication needs a recorded run")
     with night.progress.stage("publish"):
-        publish(night.database, night.run, scores, expected_rows=scores.height)
+        in_force = score_runs.date_in_force(night.database, night.settings.model_key)
+        is_newest = in_force is None or night.as_of >= in_force
+        publish(night.database, night.run, scores, expected_rows=scores.height, make_current=is_newest)
 
 
 @task(name="judge", cache_policy=NO_CACHE)

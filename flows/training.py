@@ -56,7 +56,9 @@ class _Fit:
     encoding: Encoding
 
     def probabilities(self, rows: TrainingSet) -> np.ndarray:
-        return self.booster.predict_proba(to_matrix(rows.frame, self.encoding))[:, 1]
+        return self.booster.predict_proba(to_matrix(rows.frame.select(self.encoding.names), self.encoding))[
+            :, 1
+        ]
 
 
 def train(
@@ -103,8 +105,8 @@ def backtest_split(rows: TrainingSet, settings: Settings) -> tuple[TrainingSet, 
     Returns
     -------
     cohort, past, protocol
-        `past` holds only rows whose labels had matured on the cohort's first day: nothing that a model of that
-        day could not have known.
+        `past` holds only rows whose labels had matured on the cohort's first day: nothing that a model of
+        that day could not have known.
     """
     snapshots = rows.snapshot_dates
     newest = snapshots.max()
@@ -152,19 +154,24 @@ def _fit(rows: TrainingSet, settings: Settings, without: Sequence[str] = ()) -> 
 
 
 def _refuse_too_few(rows: TrainingSet, settings: Settings) -> None:
+    if len(rows.y) and rows.n_positives == len(rows.y):
+        raise TooFewConversionsError(
+            f"all {len(rows.y)} mature rows convert: there is nothing to tell apart. Are lost and open leads"
+            " missing from source.lead, or is the definition of conversion too wide?"
+        )
     converted = rows.frame.filter(pl.Series(rows.y > 0))["lead_id"].n_unique()
     if converted >= settings.min_train_positives:
         return
     raise TooFewConversionsError(
-        f"training needs at least {settings.min_train_positives} leads with a mature conversion, found {converted} "
-        f"in {len(rows.y)} mature rows: a conversion counts {settings.reporting_lag_days} days after its "
-        f"{settings.horizon_days}-day window has closed. Collect more history, shorten LEADSCORE_HORIZON_DAYS, or "
-        "check the definition of conversion with `leadscore doctor`"
+        f"training needs at least {settings.min_train_positives} leads with a mature conversion, found"
+        f" {converted} in {len(rows.y)} mature rows: a conversion counts {settings.reporting_lag_days} days"
+        f" after its {settings.horizon_days}-day window has closed. Collect more history, shorten"
+        " LEADSCORE_HORIZON_DAYS, or check the definition of conversion with `leadscore doctor`"
     )
 
 
 def _sample(y: np.ndarray, p: np.ndarray, seed: int) -> dict[str, list[float]]:
-    """Labels and probabilities of at most `MAX_STORED_ROWS` of the cohort, for the curves of later reports."""
+    """Labels and probabilities of at most `MAX_STORED_ROWS` rows of the cohort, for later reports' curves."""
     if np.isnan(p).any():
         return {"y": [], "p": []}
     chosen = np.arange(len(y))
@@ -175,4 +182,5 @@ def _sample(y: np.ndarray, p: np.ndarray, seed: int) -> dict[str, list[float]]:
 
 def _range(rows: TrainingSet, as_of: date) -> TrainingRange:
     snapshots = rows.frame["snapshot_date"]
-    return TrainingRange(as_of, snapshots.min(), snapshots.max(), len(rows.y), rows.n_positives)
+    first, last = snapshots.sort().gather([0, -1]).to_list()
+    return TrainingRange(as_of, first, last, len(rows.y), rows.n_positives)

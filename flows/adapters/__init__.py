@@ -1,0 +1,1 @@
+"""The outside world: Postgres, MLflow, Prefect, settings, processes."""

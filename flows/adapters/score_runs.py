@@ -65,6 +65,13 @@ def _change(database: Database, run: Run, **values: Any) -> None:
         connection.execute(score_tables.change_run(run.run_id, **values))
 
 
+def date_in_force(database: Database, model_key: str) -> date | None:
+    """Return the as-of date of the scores in force; None before the first publication."""
+    with database.begin(ROLE) as connection:
+        current = connection.execute(score_tables.current_run(model_key)).first()
+    return None if current is None else current.as_of_date
+
+
 def roll_back(database: Database, model_key: str, run_id: int | None = None) -> int:
     """Put an earlier published run in force: one update of the pointer.
 

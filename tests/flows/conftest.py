@@ -1,4 +1,4 @@
-"""Nights on real parts: one Prefect server for the session, a simulated CRM for each module that asks for one."""
+"""Nights on real parts: one Prefect server for the session, a simulated CRM for each module that asks."""
 
 import shutil
 import tempfile

@@ -22,10 +22,10 @@ from simulator import SimulationConfig
 
 CLOCK = SimulationConfig().end
 WANTED = {
-    "run_id", "status", "as_of", "model_version", "n_open_leads", "n_scored", "n_train_rows", "n_train_positives",
-    "prevalence", "average_precision", "average_precision_low", "average_precision_high", "roc_auc",
-    "lift_at_10pct", "precision_at_2pct", "log_loss", "train_seconds", "wall_seconds", "peak_rss_mb", "report_path",
-    "leakage_alarm",
+    "run_id", "status", "as_of", "model_version", "n_open_leads", "n_scored", "n_train_rows",
+    "n_train_positives", "prevalence", "average_precision", "average_precision_low", "average_precision_high",
+    "roc_auc", "lift_at_10pct", "precision_at_2pct", "log_loss", "train_seconds", "wall_seconds", "peak_rss_mb",
+    "report_path", "leakage_alarm",
 }  # fmt: skip
 
 
@@ -38,7 +38,9 @@ def published(database: Database) -> pl.DataFrame:
 
 def states(database: Database) -> list[str]:
     with database.connect() as connection:
-        return [s for (s,) in connection.execute("SELECT state FROM scoring.score_run ORDER BY run_id").fetchall()]
+        return [
+            s for (s,) in connection.execute("SELECT state FROM scoring.score_run ORDER BY run_id").fetchall()
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +115,20 @@ def test_too_few_conversions_keep_the_champion(settings, simulated, first):
         run_training(strict, simulated, later, Progress())
 
 
-def test_a_champion_with_other_columns_is_refused_by_score_and_replaced_by_a_night(settings, simulated, first):
+def test_a_champion_with_other_columns_is_refused_by_score_and_replaced_by_a_night(
+    settings, simulated, first
+):
     registry = open_registry(settings, simulated)
-    model, version = registry.load_champion()
+    model, _ = registry.load_champion()
     names = tuple("activity_gone_30d" if name == "lead_age_days" else name for name in model.encoding.names)
     encoding = type(model.encoding)(names, model.encoding.levels, model.encoding.constant)
     other = LeadModel(
-        model.booster, encoding, model.label_definition, model.training_range, model.recipe, model.code_version
+        model.booster,
+        encoding,
+        model.label_definition,
+        model.training_range,
+        model.recipe,
+        model.code_version,
     )
     from flows.adapters.run_files import RunRecord
 
@@ -141,7 +150,9 @@ def test_two_nights_cannot_overlap(settings, simulated, first):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_night_leaves_the_last_scores_and_a_rerun_repairs(settings, simulated, first, stop, tmp_path):
+def test_an_interrupted_night_leaves_the_last_scores_and_a_rerun_repairs(
+    settings, simulated, first, stop, tmp_path
+):
     before = published(simulated)
     environment = os.environ | {
         "LEADSCORE_HOME": str(settings.home),
@@ -151,20 +162,21 @@ def test_an_interrupted_night_leaves_the_last_scores_and_a_rerun_repairs(setting
     }
     day = CLOCK + timedelta(days=2)
     n_runs = len(states(simulated))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "flows", "nightly", "--as-of", str(day)],
-        env=environment,
-        stderr=(tmp_path / "log").open("wb"),
-        stdout=subprocess.DEVNULL,
-    )
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "flows", "nightly", "--as-of", str(day)]
+        child = subprocess.Popen(command, env=environment, stderr=log, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 90
     while len(states(simulated)) == n_runs and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
     child.send_signal(stop)
     status = child.wait(timeout=60)
-    assert status == (130 if stop == signal.SIGINT else -signal.SIGKILL), (tmp_path / "log").read_text()[-2000:]
+    assert status == (130 if stop == signal.SIGINT else -signal.SIGKILL), (tmp_path / "log").read_text()[
+        -2000:
+    ]
     assert published(simulated).equals(before)
     night = run_nightly(settings, simulated, day, Progress())
     assert night["status"] == "published"
-    assert states(simulated)[-2:] == (["failed", "published"] if stop == signal.SIGINT else ["killed", "published"])
+    assert states(simulated)[-2:] == (
+        ["failed", "published"] if stop == signal.SIGINT else ["killed", "published"]
+    )
