@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +13,7 @@ from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, d
 
 if TYPE_CHECKING:
     from flows.adapters.database import Database
+    from flows.adapters.importer import ImportReport
     from flows.adapters.simulation_loader import SimulationSummary
     from flows.progress import Progress
     from simulator import SimulationConfig
@@ -52,7 +53,10 @@ def import_(
     mapping: Annotated[str, Parameter(help="x_education, olist, or your own FILE.toml.")],
     allow_banned: Annotated[
         Sequence[str],
-        Parameter(help="Columns to let in although the mapping bans them as leaks.", negative=""),
+        Parameter(
+            help="Columns to let in although the mapping bans them as leaks; all lets every one in.",
+            negative="",
+        ),
     ] = (),
     output: Output = DEFAULT_OUTPUT,
 ) -> Answer:
@@ -97,10 +101,24 @@ def _drift(kind: DriftKind | None, day: date | None, severity: float) -> Any:
     return None if kind is None or day is None else Drift(kind, day, severity)
 
 
-def _imported(imported: Any) -> Answer:
+def _imported(report: ImportReport) -> Answer:
     from dataclasses import asdict
 
-    from flows.commands.summary import facts_table
+    return Answer({"status": "imported", **asdict(report)}, lambda: "\n".join(_import_lines(report)))
 
-    payload = asdict(imported)
-    return Answer(payload, lambda: facts_table(payload))
+
+def _import_lines(report: ImportReport) -> Iterator[str]:
+    for table in report.tables:
+        yield f"{table.role}: {table.n_read:,} read, {table.n_kept:,} kept, {table.n_set_aside:,} set aside"
+    for finding in report.findings:
+        where = f" ({', '.join(finding.places)}; for example {finding.sample!r})"
+        yield f"  {finding.table}: {finding.n_rows:,} x {finding.problem}: {finding.consequence}{where}"
+    for column, reason in report.banned.items():
+        yield f"  kept out: {column}: {reason}"
+    for column in report.allowed:
+        yield f"  let in although banned: {column}"
+    yield f"clock: {report.clock or 'the calendar'}"
+    if report.label:
+        chosen = ", ".join(f"{name}={value}" for name, value in report.label.items())
+        yield f"laid out for the label {chosen}"
+    yield "next: leadscore nightly"
