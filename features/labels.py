@@ -27,15 +27,15 @@ def label(
     wins = (
         outcome.filter(pl.col("is_conversion") & (pl.col("known_at") < midnight(as_of)))
         .group_by("lead_id")
-        .agg(converted_at=pl.col("outcome_at").min())
+        .agg(won_at=pl.col("outcome_at").min())
     )
     start = pl.col("snapshot_date").cast(Datetime)
     end = start + timedelta(days=horizon_days)
-    is_won = ((pl.col("converted_at") >= start) & (pl.col("converted_at") < end)).fill_null(False)
+    is_won = ((pl.col("won_at") >= start) & (pl.col("won_at") < end)).fill_null(False)
     return (
         spine.join(wins, on="lead_id", how="left", maintain_order="left")
         .with_columns(matures_on=pl.col("snapshot_date") + timedelta(days=horizon_days + reporting_lag_days))
         .with_columns(is_mature=pl.col("matures_on") <= as_of)
         .with_columns(label=pl.when(pl.col("is_mature")).then(is_won.cast(pl.UInt8)))
-        .drop("converted_at")
+        .drop("won_at")
     )

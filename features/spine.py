@@ -75,6 +75,6 @@ def _refuse_duplicates(lead: pl.DataFrame) -> None:
     twice = lead.filter(pl.col("lead_id").is_duplicated())
     if not twice.is_empty():
         raise ValueError(
-            f"lead_id {twice['lead_id'].min()!r} appears more than once, {twice.height} rows of lead share their "
-            "lead_id with others; stg_lead.sql must return one row per lead"
+            f"lead_id {twice['lead_id'].min()!r} appears more than once; {twice.height} rows of lead share "
+            "their lead_id with another, stg_lead.sql must return one row per lead"
         )
