@@ -61,11 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             answer = command(*bound.args, **bound.kwargs)
         except KeyboardInterrupt:
-            _say("stopped by Ctrl-C; the last published scores are untouched")
-            return INTERRUPTED
+            answer = _stopped("stopped by Ctrl-C", INTERRUPTED)
         except _Terminated:
-            _say("terminated; the last published scores are untouched")
-            return TERMINATED
+            answer = _stopped("terminated", TERMINATED)
         except Exception as error:
             answer = _failure(error, output)
     if not isinstance(answer, Answer):  # --help and --version have printed already
@@ -87,6 +85,12 @@ def _failure(error: Exception, output: Output) -> Answer:
     _say(message)
     is_usage = isinstance(error, UsageError)
     return Answer({"status": "failed", "error": message}, None, USAGE if is_usage else FAILURE)
+
+
+def _stopped(how: str, status: int) -> Answer:
+    message = f"{how}; the last published scores are untouched"
+    _say(message)
+    return Answer({"status": "stopped", "error": message}, None, status)
 
 
 def describe(error: BaseException) -> str:

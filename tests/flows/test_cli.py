@@ -107,13 +107,15 @@ def test_a_wrong_setting_is_named_as_the_variable(tmp_path: Path):
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_stops_what_it_started(tmp_path: Path, how: signal.Signals, status: int):
     home = tmp_path / "home"
-    command = command_line("simulate", "--leads", "300000")
-    with subprocess.Popen(command, env=environment(home), stderr=subprocess.PIPE, text=True) as process:
+    command = command_line("simulate", "--leads", "300000", "--json")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(home), text=True, **pipes) as process:
         wait_until(lambda: embedded_postgres.server_pid(home) is not None)
         time.sleep(1.0)
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        answer, said = process.communicate(timeout=60)
     assert process.returncode == status
+    assert json.loads(answer)["status"] == "stopped"
     assert "the last published scores are untouched" in said
     assert "Traceback" not in said
     assert embedded_postgres.server_pid(home) is None
