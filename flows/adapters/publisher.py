@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from flows.adapters import score_checks, score_tables
 from flows.adapters.database import Database, DatabaseUnavailableError
 from flows.adapters.score_runs import ROLE, Run
-from flows.adapters.score_storage import make_day, tidy
+from flows.adapters.score_storage import file_day, tidy
 
 COPY_ROWS = 50_000
 LOGGER = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def publish(
             _check(connection, run, before, expected_rows or frame.height, limits or score_checks.Limits())
             clock.lap("check")
         with connection.begin():
-            connection.execute(score_tables.lock_publication(run.model_key))
+            connection.execute(score_tables.lock(f"publish {run.model_key}"))
             _replace(connection, run, frame, before)
             if make_current:
                 connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
@@ -104,12 +104,12 @@ def _check_columns(scores: pl.DataFrame) -> None:
 
 
 def _complete(run: Run, scores: pl.DataFrame) -> pl.DataFrame:
-    """Add the run's columns and the missing ones, in the table's order."""
+    """Add the run's columns and the missing ones, in the table's order; an owner's rows lie together."""
     own = {"run_id": run.run_id, "model_key": run.model_key, "as_of_date": run.as_of}
     rows = scores.with_columns(**{name: pl.lit(value) for name, value in own.items()})
     return rows.select(
         name if name in rows.columns else pl.lit(None).alias(name) for name in score_tables.SCORE_COLUMNS
-    )
+    ).sort("owner_id", "rank_in_owner_queue")
 
 
 def _night_before(connection: sa.Connection, run: Run) -> Night | None:
@@ -142,10 +142,8 @@ def _check(
 
 def _replace(connection: sa.Connection, run: Run, frame: pl.DataFrame, before: Night | None) -> None:
     """Write the run beside the others, and its date anew in the history."""
-    make_day(_driver(connection), run.as_of)
     connection.execute(score_tables.publish_candidate(*(before or (None, None))))
-    connection.execute(score_tables.forget_date(run.model_key, run.as_of))
-    connection.execute(score_tables.append_history(run.run_id))
+    file_day(connection, run.model_key, run.run_id, run.as_of)
     connection.execute(score_tables.supersede(run.model_key, run.as_of))
     connection.execute(
         score_tables.change_run(

@@ -1,9 +1,8 @@
 """Room for scores: the history's partition of each day, and what is thrown away when."""
 
 from datetime import date, timedelta
-from typing import Any
 
-import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 
 from flows.adapters import score_tables
@@ -19,20 +18,26 @@ ORDER BY relname
 """
 
 
-def make_day(connection: psycopg.Connection[Any], day: date) -> None:
-    """Make the day's partition of the history unless it is there.
+def file_day(connection: sa.Connection, model_key: str, run_id: int, day: date) -> None:
+    """Put a published run in the history, in place of what the model's earlier run of that date left there.
 
-    It is made by itself and attached, because `CREATE TABLE ... PARTITION OF` would wait for every reader
-    of the history, and make the next ones wait.
+    A new day's partition is filled first and attached afterwards: one index build instead of an insertion
+    per row, and `CREATE TABLE ... PARTITION OF` would wait for every reader of the history, and make the
+    next ones wait.
     """
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('leadscore history', 0))")
+    connection.execute(score_tables.lock("history"))
     name = _partition_name(day)
-    if connection.execute("SELECT to_regclass(%s)", [f"scoring.{name}"]).fetchone() != (None,):
-        return
-    table, parent = sql.Identifier("scoring", name), sql.Identifier("scoring", "lead_score_history")
-    connection.execute(sql.SQL("CREATE TABLE {} (LIKE {})").format(table, parent))
-    attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})")
-    connection.execute(attach.format(parent, table, sql.Literal(day), sql.Literal(day + timedelta(days=1))))
+    partition = score_tables.history_partition(name)
+    is_new = connection.scalar(sa.select(sa.func.to_regclass(f"scoring.{name}"))) is None
+    if is_new:
+        connection.exec_driver_sql(f"CREATE TABLE scoring.{name} (LIKE scoring.lead_score_history)")
+    connection.execute(sa.delete(partition).where(partition.c.model_key == model_key))
+    connection.execute(score_tables.append_run(partition, run_id))
+    if is_new:
+        connection.exec_driver_sql(
+            f"ALTER TABLE scoring.lead_score_history ATTACH PARTITION scoring.{name}"
+            f" FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+        )
 
 
 def tidy(database: Database, model_key: str) -> None:

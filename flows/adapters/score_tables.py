@@ -158,10 +158,9 @@ def scores_of(run_id: int, as_of: date) -> sa.Select[Any]:
     )
 
 
-def lock_publication(model_key: str) -> sa.Select[Any]:
-    """Let one publication of a model at a time write, until the end of its transaction."""
-    key = sa.func.hashtextextended("leadscore publish " + model_key, 0)
-    return sa.select(sa.func.pg_advisory_xact_lock(key))
+def lock(what: str) -> sa.Select[Any]:
+    """Let one session at a time through, until the end of its transaction."""
+    return sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended("leadscore " + what, 0)))
 
 
 def publish_candidate(before_run_id: int | None, before: date | None) -> sa.Insert:
@@ -183,17 +182,15 @@ def publish_candidate(before_run_id: int | None, before: date | None) -> sa.Inse
     return sa.insert(lead_score_published).from_select(list(SCORE_COLUMNS), rows)
 
 
-def forget_date(model_key: str, as_of: date) -> sa.Delete:
-    """Delete the history of a date that is published again."""
-    return sa.delete(lead_score_history).where(
-        lead_score_history.c.as_of_date == as_of, lead_score_history.c.model_key == model_key
-    )
+def history_partition(name: str) -> sa.Table:
+    """One day's partition of the history."""
+    return lead_score_history.to_metadata(sa.MetaData(), name=name)
 
 
-def append_history(run_id: int) -> sa.Insert:
-    """Copy a published run to the history."""
+def append_run(partition: sa.Table, run_id: int) -> sa.Insert:
+    """Copy a published run to a partition of the history."""
     rows = sa.select(lead_score_published).where(lead_score_published.c.run_id == run_id)
-    return sa.insert(lead_score_history).from_select(list(SCORE_COLUMNS), rows)
+    return sa.insert(partition).from_select(list(SCORE_COLUMNS), rows)
 
 
 def delete_old_runs(model_key: str, kept: int) -> sa.Delete:

@@ -21,8 +21,8 @@ COMMAND = """
 import sys, pathlib
 from flows.adapters import embedded_postgres
 with embedded_postgres.running(pathlib.Path(sys.argv[1])) as server:
-    print(embedded_postgres.server_pid(pathlib.Path(sys.argv[1])), flush=True)
     try:
+        print(embedded_postgres.server_pid(pathlib.Path(sys.argv[1])), flush=True)
         sys.stdin.readline()
     except KeyboardInterrupt:
         import psycopg
