@@ -5,7 +5,16 @@ from datetime import date
 import polars as pl
 
 from flows.import_mapping import Mapping
-from flows.import_tables import ATTRS, FILE, LINE, Sheet, find_leads, set_duplicates_aside
+from flows.import_tables import (
+    ATTRS,
+    FILE,
+    LINE,
+    NO_OUTCOME,
+    PROBLEM,
+    Sheet,
+    find_leads,
+    set_duplicates_aside,
+)
 from flows.import_targets import TARGETS
 
 ID_COLUMNS = {"activity": ("activity_id", "lead_id")}
@@ -50,9 +59,8 @@ def build_frames(sheets: list[Sheet], mapping: Mapping) -> dict[str, pl.DataFram
 def _set_misjudged_leads_aside(leads: Sheet, outcomes: list[Sheet]) -> None:
     for sheet in outcomes:
         judged = sheet.kept()["outcome.lead_id"].implode()
-        lost = sheet.frame.filter(
-            pl.col("#problem").is_not_null() & ~pl.col("outcome.lead_id").is_in(judged)
-        )["outcome.lead_id"]
+        unusable = (pl.col(PROBLEM) != NO_OUTCOME) & ~pl.col("outcome.lead_id").is_in(judged)
+        lost = sheet.frame.filter(unusable)["outcome.lead_id"]
         is_lost = leads.frame["lead.lead_id"].is_in(lost.drop_nulls().implode())
         leads.set_aside("its outcome was set aside", is_lost, leads.frame["lead.lead_id"])
 

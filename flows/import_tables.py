@@ -12,6 +12,7 @@ from flows.import_values import UNREADABLE, clean, parse, unreadable
 
 LINE, FILE, PROBLEM, SAMPLE = "#line", "#file", "#problem", "#sample"
 N_PLACES = 5
+NO_OUTCOME = "no outcome yet"
 DERIVED = ("lead.created_at", "outcome.outcome_at")
 
 
@@ -74,7 +75,7 @@ class Sheet:
         ------
         MappingError : naming the share and the reasons.
         """
-        n_bad, n = self.frame[PROBLEM].count(), self.frame.height
+        n_bad, n = (self.frame[PROBLEM] != NO_OUTCOME).sum(), self.frame.height
         if n_bad == n or n_bad > self.table.max_set_aside_share * n:
             rows_set_aside = _count(self.table.role, self.frame, "row set aside")
             share = self.table.max_set_aside_share
@@ -93,7 +94,7 @@ def read_sheet(raw: pl.DataFrame, table: Table, mapping: Mapping) -> Sheet:
     raw : the file's columns with `#line` and `#file`.
     """
     sheet = Sheet(table, raw.select(LINE, FILE, pl.lit(None, pl.String).alias(PROBLEM), _no_sample()), [])
-    for column, rule in table.columns.items():
+    for column, rule in sorted(table.columns.items(), key=_names_no_outcome):
         _add_column(sheet, column, rule, clean(raw[column], table.null_tokens))
     for word, value in table.constants.items():
         _add_constant(sheet, word, value)
@@ -146,6 +147,11 @@ def key_values(values: pl.Series, null_tokens: tuple[str, ...]) -> pl.Series:
     return clean(values, null_tokens).cast(pl.String).str.to_lowercase()
 
 
+def _names_no_outcome(item: tuple[str, ColumnRule]) -> bool:
+    """Sort key that puts outcomes first: a row without one has no other problem."""
+    return not {"outcome", "outcome.outcome"} & set(item[1].targets)
+
+
 def _no_sample() -> pl.Expr:
     return pl.lit(None, pl.String).alias(SAMPLE)
 
@@ -161,6 +167,8 @@ def _add_column(sheet: Sheet, column: str, rule: ColumnRule, values: pl.Series) 
             bad |= values.is_not_null() & ~values.cast(pl.String).is_in(list(rule.values))
         _add(sheet, name, kind, parsed)
         problem = f"{column!r} {UNREADABLE[kind]}"
+        if name == "outcome.outcome" and sheet.table.role == "outcomes":
+            sheet.set_aside(NO_OUTCOME, parsed.is_null() & ~bad, values)
         if name in REQUIRED[sheet.table.role] or name in ("outcome.outcome", "outcome.outcome_at"):
             sheet.set_aside(problem, bad, values)
         else:
