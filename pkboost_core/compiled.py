@@ -15,7 +15,11 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 from numba.core import config as numba_config
+from numba.extending import intrinsic
 
 SAFE_MATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Fast-math flags that keep NaN and infinity meaningful, for loops whose last bit does not matter."""
@@ -67,6 +71,30 @@ def _is_writable(directory: Path) -> bool:
 def is_jit_enabled() -> bool:
     """Whether kernels are machine code (False under NUMBA_DISABLE_JIT=1)."""
     return not _CONFIG.DISABLE_JIT
+
+
+@intrinsic
+def _prefetch(typing_context, array, index):
+    """Load the cache line of `array[index]` ahead of its use."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte_pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), byte_pointer)
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+def _no_prefetch(array, index):
+    """Do nothing: what a prefetch amounts to without compilation."""
+
+
+prefetch = _prefetch if is_jit_enabled() else _no_prefetch
+"""prefetch(array, index): start loading `array[index]`, one-dimensional and contiguous."""
 
 
 def as_records(array: np.ndarray) -> np.ndarray:

@@ -31,21 +31,27 @@ def goes_left(node, code, missing):
 
 @helper
 def partition(codes, elements, scratch, start, stop, node, missing):
-    """Move the rows that go left to the front, keeping the order on both sides; return where right begins."""
-    left = start
-    right = 0
-    feature = node.feature
-    for i in range(start, stop):
+    """Move the rows that go left to the front, keeping the order on both sides; return where right begins.
+
+    Every row is written to both sides and one of the two positions advances: no branch to mispredict.
+    """
+    table = np.empty(256, np.uint64)
+    for code in range(256):
+        table[code] = goes_left(node, code, missing)
+    column = codes[node.feature >> 3]
+    lane = node.feature & 7
+    left = np.uint64(start)
+    right = np.uint64(0)
+    for i in range(np.uint64(start), np.uint64(stop)):
         element = elements[i]
-        if goes_left(node, code_of(codes, feature, element >> 32), missing):
-            elements[left] = element
-            left += 1
-        else:
-            scratch[right] = element
-            right += 1
+        is_left = table[column[np.uint64(element >> 32), lane]]
+        elements[left] = element
+        scratch[right] = element
+        left += is_left
+        right += np.uint64(1) - is_left
     for i in range(right):
         elements[left + i] = scratch[i]
-    return left
+    return np.int64(left)
 
 
 @helper

@@ -114,8 +114,11 @@ class GradientState:
 
 
 def tree_seed(seed: int, tree: int) -> int:
-    """Seed of one tree's rounding and sampling, 32 bits."""
-    return int(np.random.SeedSequence([seed, tree]).generate_state(1)[0])
+    """Seed of one tree's rounding and sampling, 32 bits (the finaliser of splitmix64)."""
+    z = (seed * 0x9E3779B97F4A7C15 + (tree + 1) * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return z >> 32
 
 
 class TreeGrower:
