@@ -26,9 +26,9 @@ _OWN = {"number", "created", "source", "campaign", "owner"}
 class Fate:
     """Per lead, times in days since the start; infinity means never.
 
-    `outcome_at` holds the outcome the lead would have without removal, `removed_at` a deletion or merge before
-    it, `closed_at` the earlier one. `master` is the position within the block of the lead it was merged into,
-    or -1.
+    `outcome_at` holds the outcome the lead would have without removal, `removed_at` a deletion or merge
+    before it, `closed_at` the earlier one. `master` is the position in the block of the lead it was merged
+    into, or -1.
     """
 
     converts: BoolArray

@@ -24,7 +24,7 @@ REVIEW_AGES = np.concatenate(
         np.arange(95.0, 365.0, 22.0),
     ]
 )
-JUDGEMENT_SD = 0.5
+JUDGEMENT_SD = 0.35
 
 
 @dataclass(frozen=True)

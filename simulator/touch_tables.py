@@ -31,11 +31,9 @@ def touch_tables(
     rng: np.random.Generator, config: SimulationConfig, leads: Leads, touches: Touches, block: int
 ) -> dict[str, pl.DataFrame]:
     """Rows of one block as they had arrived at the clock, some late, some landed twice."""
-    order = np.lexsort((touches.kind, touches.at, touches.lead))
-    ordered = touches.where(order)
+    ordered = touches.ordered()
     number = block * IDS_PER_BLOCK + np.arange(len(ordered))
-    name = np.array(KINDS)[ordered.kind]
-    is_mail = np.char.startswith(name, "email")
+    is_mail = ordered.kind >= CODE["email_sent"]
     is_task = (ordered.kind == CODE["call"]) | (ordered.kind == CODE["meeting"])
     tables = {
         "crm.web_event": _web(

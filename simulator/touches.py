@@ -17,6 +17,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+# E-mail kinds come last.
 KINDS = (
     "web_visit",
     "pricing_visit",
@@ -34,14 +35,14 @@ KINDS = (
 CODE = {kind: code for code, kind in enumerate(KINDS)}
 # Per kind: touches a day at reference intent, exponent of intent, whether a lead's chattiness matters.
 RATES: dict[str, tuple[float, float, bool]] = {
-    "web_visit": (0.32, 0.85, True),
-    "pricing_visit": (0.06, 1.2, True),
-    "form_submit": (0.02, 0.9, True),
-    "webinar": (0.014, 0.6, True),
-    "document_view": (0.05, 1.0, True),
-    "chat": (0.018, 1.0, True),
-    "call": (0.12, 0.6, False),
-    "meeting": (0.022, 1.0, False),
+    "web_visit": (0.42, 0.92, True),
+    "pricing_visit": (0.08, 1.3, True),
+    "form_submit": (0.026, 1.0, True),
+    "webinar": (0.018, 0.65, True),
+    "document_view": (0.065, 1.1, True),
+    "chat": (0.024, 1.1, True),
+    "call": (0.15, 0.65, False),
+    "meeting": (0.026, 1.1, False),
     "email_sent": (0.21, 0.15, False),
 }
 TELLING = ("pricing_visit", "form_submit", "document_view", "meeting")
@@ -75,6 +76,11 @@ class Touches:
     def where(self, keep: BoolArray) -> "Touches":
         """The touches marked by `keep`."""
         return Touches(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+
+    def ordered(self) -> "Touches":
+        """The touches by lead, time and kind."""
+        order = np.lexsort((self.kind, self.at, self.lead))
+        return Touches(*(getattr(self, name)[order] for name in self.__dataclass_fields__))
 
     @staticmethod
     def concat(parts: list["Touches"]) -> "Touches":

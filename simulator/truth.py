@@ -1,7 +1,7 @@
 """The exact conversion probability of an open lead, given its hidden parameters.
 
-A lead converts eventually with probability p, after a log-normal delay with distribution F; a lead that never
-converts is closed as lost after a time with distribution G, or stays open for ever. For a lead still open at a
+A lead converts eventually with probability p, after a log-normal delay with distribution F. A lead that never
+converts is closed as lost after a time with distribution G, or stays open for ever. For a lead open at age a
 
     P(converts within h | open at a) = p (F(a + h) - F(a)) / (p (1 - F(a)) + (1 - p) (1 - G(a)))
 
@@ -64,7 +64,7 @@ class Hidden:
 
 
 def normal_upper_tail(x: ArrayLike) -> FloatArray:
-    """P(Z > x) of a standard normal, to 1e-15; Hart (1968) as given by West (2005)."""
+    """P(Z > x) of a standard normal, to 1e-15 and a relative 1e-8; Hart (1968) as given by West (2005)."""
     x = np.clip(np.asarray(x, dtype=np.float64), -LIMIT, LIMIT)
     size = np.abs(x)
     near = np.polyval(_NUMERATOR, size) / np.polyval(_DENOMINATOR, size)

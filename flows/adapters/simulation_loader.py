@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from importlib.resources import files
 
 import polars as pl
 import psycopg
 from psycopg import sql
 
+import sql as sql_files
 from simulator import Chunk, SimulationConfig, simulate
 
 TABLES = (
@@ -68,7 +68,7 @@ def load_simulation(
     rows: Counter[str] = Counter(dict.fromkeys(TABLES, 0))
     with connection.transaction(), connection.cursor() as cursor:
         for name in ("schema.sql", "truth.sql"):
-            cursor.execute((files("sql") / "simulated" / name).read_bytes())
+            cursor.execute(sql_files.load(f"simulated/{name}").encode())
         cursor.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(_identifier, TABLES))))
         n_leads = 0
         for chunk in simulate(config):
