@@ -17,6 +17,12 @@ from flows.import_tables import (
 )
 from flows.import_targets import TARGETS
 
+DTYPES: dict[str, pl.DataType] = {
+    "text": pl.String(),
+    "number": pl.Float64(),
+    "bool": pl.Boolean(),
+    "timestamp": pl.Datetime("us", "UTC"),
+}
 ID_COLUMNS = {"activity": ("activity_id", "lead_id")}
 
 
@@ -129,17 +135,11 @@ def _stack(table: str, sheets: list[pl.DataFrame]) -> pl.DataFrame:
 
 def _table(table: str, sheet: pl.DataFrame, extra: dict[str, str]) -> pl.DataFrame:
     """The columns of a contract table; what the export lacks is null."""
-    types = {
-        "text": pl.String,
-        "number": pl.Float64,
-        "bool": pl.Boolean,
-        "timestamp": pl.Datetime("us", "UTC"),
-    }
     columns = {name: f"{table}.{name}" for name in TARGETS[table]} | extra
-    dtypes = {name: types[kind] for name, kind in TARGETS[table].items()}
+    dtypes = {name: DTYPES[kind] for name, kind in TARGETS[table].items()}
     return sheet.select(
         pl.col(source).alias(name)
         if source in sheet.columns
-        else pl.lit(None, dtypes.get(name, pl.String)).alias(name)
+        else pl.lit(None, dtypes.get(name, pl.String())).alias(name)
         for name, source in columns.items()
     )

@@ -410,11 +410,13 @@ def x_education_like(n: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check_x_education(database: Database, n: int) -> None:
+def check_x_education(database: Database, n: int, every_days: int) -> None:
     """Each older quarter is one mature training snapshot, the newest is open; age and delay say nothing."""
     clock = date(2020, 1, 6)
     now, _ = read_sources(database, clock)
-    days = snapshot_dates(clock, horizon_days=60, reporting_lag_days=7, every_days=14, window_days=365)
+    days = snapshot_dates(
+        clock, horizon_days=60, reporting_lag_days=7, every_days=every_days, window_days=365
+    )
     training = spine(now, days, max_age_days=365, for_training=True)
     labelled = label(training, now.outcome, clock, 60, 7)
     assert training["lead_id"].is_unique().all()
@@ -429,7 +431,7 @@ def check_x_education(database: Database, n: int) -> None:
     whole = whole.join(later.outcome.select("lead_id", "outcome_at", "is_conversion"), on="lead_id")
     assert whole.height == n
     assert (whole["label"] == whole["is_conversion"]).all()
-    assert (whole["outcome_at"] - whole["created_at"]).unique().to_list() == [timedelta(days=14)]
+    assert (whole["outcome_at"] - whole["created_at"]).unique().to_list() == [timedelta(days=7)]
     age = pl.col("snapshot_date").cast(pl.Datetime("us", "UTC")) - pl.col("created_at")
     ages = (
         whole.with_columns(age=age.dt.total_seconds() / 86_400)
@@ -437,9 +439,9 @@ def check_x_education(database: Database, n: int) -> None:
         .agg(pl.len(), mean=pl.col("age").mean(), low=pl.col("age").min(), high=pl.col("age").max())
     )
     assert ages["len"].to_list() == [n // 4] * 4
-    assert ages["mean"].to_list() == pytest.approx([7.0] * 4, abs=1e-3)
+    assert ages["mean"].to_list() == pytest.approx([3.5] * 4, abs=1e-3)
     assert ages["low"].min() > 0
-    assert ages["high"].max() < 14
+    assert ages["high"].max() < 7
     assert now.outcome["lead_id"].is_in(scored["lead_id"].implode()).sum() == 0
 
 
@@ -449,7 +451,8 @@ def test_derived_time_gives_each_cohort_the_same_ages_and_one_snapshot(
     path = write("anything.csv", x_education_like(240))
     report = import_files(database, [path], "x_education")
     assert report.loaded == {"lead": 240, "outcome": 240, "activity": 0, "consent": 240}
-    check_x_education(database, 240)
+    check_x_education(database, 240, every_days=7)
+    check_x_education(database, 240, every_days=14)
     newest = rows(database, "SELECT lead_id FROM imported.lead ORDER BY created_at DESC LIMIT 2")
     assert newest == [("p240",), ("p239",)]
     lead = rows(
@@ -475,7 +478,7 @@ class TestRealData:
         report = import_files(database, [DATA / "xeducation" / "Leads.csv"], "x_education")
         assert (report.loaded["lead"], report.loaded["outcome"], report.findings) == (9240, 9240, ())
         assert len(report.banned) == 9
-        check_x_education(database, 9240)
+        check_x_education(database, 9240, every_days=7)
         names = rows(database, "SELECT DISTINCT jsonb_object_keys(attrs) FROM imported.lead")
         assert {"Tags", "Lead Quality", "Last Activity"}.isdisjoint({name for (name,) in names})
 
