@@ -99,8 +99,8 @@ class DelayCurve:
         """Return the share of a label window's wins that is seen `elapsed_days` into it.
 
         For a lead open at `start_age` with window [start, start + horizon) this is
-        (F(start + elapsed) - F(start)) / (F(start + horizon) - F(start)): F of the label "won within the horizon".
-        It is 1 where the curve leaves nothing to come.
+        (F(start + elapsed) - F(start)) / (F(start + horizon) - F(start)): F of the label "won within the
+        horizon". It is 1 where the curve leaves nothing to come.
         """
         start, elapsed = np.broadcast_arrays(
             np.asarray(start_age, dtype=np.float64), np.clip(elapsed_days, 0.0, horizon_days)
@@ -111,7 +111,7 @@ class DelayCurve:
         return np.divide(part, whole, out=np.ones_like(whole), where=whole > 0)
 
     def quantile(self, share: float, segment: str | None = None) -> float:
-        """Return the age in days by which `share` of the wins is seen; infinite where the curve never gets there."""
+        """Return the age in days by which `share` of the wins is seen; infinite if the curve stays below."""
         values = np.asarray(self.values(segment))
         if not 0 < share <= 1:
             raise ValueError(f"share={share!r} must be inside (0, 1]")
@@ -157,18 +157,19 @@ def rescore(p: ArrayLike, seen_share: ArrayLike) -> FloatArray:
 
 
 def soft_label(is_won: ArrayLike, p: ArrayLike, seen_share: ArrayLike) -> FloatArray:
-    """Return the label to train on: 1 for a win, `rescore(p, F)` for a lead that is still open or closed unwon.
+    """Return the label to train on: 1 for a win, `rescore(p, F)` for a lead without one so far.
 
-    With F = 1 an open lead is an ordinary negative; with F = 0 its label is the model's own p, so that it has no
-    gradient. Leads with F below `MIN_SEEN_SHARE` are best left out.
+    With F = 1 an open lead is an ordinary negative; with F = 0 its label is the model's own p, so that it has
+    no gradient. Leads with F below `MIN_SEEN_SHARE` are best left out.
     """
     return np.where(np.asarray(is_won, dtype=bool), 1.0, rescore(p, seen_share))
 
 
 def expected_wins(p: ArrayLike, seen_now: ArrayLike, seen_then: ArrayLike) -> FloatArray:
-    """Return each open lead's chance to be a known win between two ages: p (F(then) - F(now)) / (1 - p F(now)).
+    """Return each open lead's chance to become a known win between two ages.
 
-    The sum over all open leads is what early wins are compared with.
+    It is p (F(then) - F(now)) / (1 - p F(now)). The sum over all open leads is what early wins are compared
+    with.
 
     Raises
     ------

@@ -41,13 +41,14 @@ def estimate_delay_curve(
 
     Parameters
     ----------
-    wins : one row per conversion: created_at, known_at, outcome_at if `event` asks for it (UTC times) and the
-        segment's column. Rows known on or after `as_of` are not seen; wins dated before their lead was created say
-        nothing about delays and are left out.
-    event : what the delay runs to: the day a win becomes known (what open leads are compared with), or its date.
-    tail : "observed" takes every win to be seen by the largest supported age, which puts the curve too high by
-        the wins that come even later; "lognormal" fits a log-normal delay to the same truncated data and lets its
-        share beyond that age be the missing one (the shape is then an assumption, the level a guess).
+    wins : one row per conversion: created_at, known_at, outcome_at if `event` asks for it (UTC times) and
+        the segment's column. Rows known on or after `as_of` are not seen; wins dated before their lead was
+        created say nothing about delays and are left out.
+    event : what the delay runs to: the moment a win becomes known (what open leads are compared with), or
+        its own date.
+    tail : "observed" takes every win to be seen by the largest supported age, which puts the curve too high
+        by the wins that come even later; "lognormal" fits a log-normal delay to the same truncated data and
+        takes its share beyond that age for the missing one.
 
     Raises
     ------
@@ -61,14 +62,14 @@ def estimate_delay_curve(
     ages = np.expm1(np.linspace(0.0, math.log1p(support), N_KNOTS))
     ages[-1] = support
     events, counts = np.unique(delays, return_counts=True)
-    share = _product_limit(events, counts, _at_risk(delays, limits, events))
+    share = _product_limit(counts, _at_risk(delays, limits, events))
     curves = {"": _at_knots(events, share, ages)}
     prior_mass, prior_risk = PSEUDO_WINS * np.diff(share), PSEUDO_WINS * share[1:]
     segments = {str(name): names == name for name in np.unique(names[names != ""])}
     for name, rows in segments.items():
         own = np.bincount(np.searchsorted(events, delays[rows]), minlength=len(events))
         risk = _at_risk(delays[rows], limits[rows], events)
-        own_share = _product_limit(events, own + prior_mass, risk + prior_risk)
+        own_share = _product_limit(own + prior_mass, risk + prior_risk)
         curves[name] = _at_knots(events, own_share, ages)
     if tail == "lognormal":
         ages, curves = _with_lognormal_tail(ages, curves, *fit_truncated_lognormal(delays, limits))
@@ -139,13 +140,13 @@ def _supported_age(delays: FloatArray, limits: FloatArray) -> float:
     )
     if not len(enough):
         raise ValueError(
-            f"{len(delays)} wins are too few for a delay curve: at no age could {MIN_AT_RISK} of them have been seen; "
-            "wait for more, or train on mature labels only"
+            f"{len(delays)} wins are too few for a delay curve: at no age could {MIN_AT_RISK} of them have "
+            "been seen; wait for more, or train on mature labels only"
         )
     return float(enough[-1])
 
 
-def _product_limit(events: FloatArray, deaths: FloatArray, at_risk: FloatArray) -> FloatArray:
+def _product_limit(deaths: np.ndarray, at_risk: FloatArray) -> FloatArray:
     """Return F just before the first event (0) and at each event: shape (events + 1,), the last is 1."""
     factor = np.where(at_risk > 0, 1 - deaths / np.maximum(at_risk, 1e-300), 1.0)
     share = np.cumprod(np.clip(factor, 0.0, 1.0)[::-1])[::-1]

@@ -1,0 +1,1 @@
+"""Five monitors and the promotion rules: pure functions from (state, data) to (state, readings), no I/O."""
