@@ -96,7 +96,7 @@ def install_source(database: Database, adapter: str) -> None:
     """Replace the views of schema `source` by those of `sql/source/<adapter>/` and `sql/intermediate/`.
 
     Files run in order of name, in one transaction. When the same text is already installed nothing is
-    touched, so that views users built on top stay.
+    touched, so that views users built on top stay. Another adapter takes the clock back to the calendar.
 
     Raises
     ------
@@ -119,7 +119,8 @@ def install_source(database: Database, adapter: str) -> None:
             """
             INSERT INTO leadscore.source (adapter, checksum) VALUES (%s, %s)
             ON CONFLICT (is_only_row) DO UPDATE
-            SET adapter = EXCLUDED.adapter, checksum = EXCLUDED.checksum, clock = NULL, installed_at = now()
+            SET adapter = EXCLUDED.adapter, checksum = EXCLUDED.checksum, installed_at = now(),
+                clock = CASE WHEN leadscore.source.adapter = EXCLUDED.adapter THEN leadscore.source.clock END
             """,
             [adapter, checksum],
         )
