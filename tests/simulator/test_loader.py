@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 import sql as sql_files
-
 from flows.adapters.simulation_loader import has_simulation, load_simulation
 from simulator import SimulationConfig
 from simulator.truth import conversion_probability
@@ -13,12 +12,14 @@ from tests.simulator.worlds import tables
 SMALL = SimulationConfig(n_leads=1_500, seed=11)
 COLUMNS = {
     "lead": "lead_id created_at created_precision owner_id updated_at account_id contact_id lead_source title"
-    " industry country employee_count annual_revenue email_domain notes is_deleted deleted_at merged_into_id attrs",
+    " industry country employee_count annual_revenue email_domain notes is_deleted deleted_at"
+    " merged_into_id attrs",
     "stage_history": "lead_id stage entered_at ingested_at changed_by",
     "field_history": "entity entity_id field value valid_from valid_to",
-    "activity": "activity_id lead_id occurred_at occurred_precision ingested_at activity_type direction channel"
-    " outcome duration_seconds actor_id is_bot campaign_id url_class",
-    "account": "account_id parent_id industry employee_count annual_revenue country is_customer is_competitor",
+    "activity": "activity_id lead_id occurred_at occurred_precision ingested_at activity_type direction"
+    " channel outcome duration_seconds actor_id is_bot campaign_id url_class",
+    "account": "account_id parent_id industry employee_count annual_revenue country is_customer"
+    " is_competitor",
     "outcome": "lead_id outcome outcome_at outcome_precision ingested_at opportunity_id amount currency"
     " lost_reason",
     "owner": "owner_id team_id territory is_active daily_capacity absent_until",
