@@ -75,18 +75,19 @@ def _memberships(sources: Sources) -> pl.DataFrame:
 
 
 def _other_leads(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
-    members = _memberships(sources)
+    members, touched = _memberships(sources), _touch_spans(sources, spine)
     totals = read(
         [
             book(members, "account_id", "leads"),
             book(_closed(members, sources, is_conversion=True), "account_id", "won"),
             book(_closed(members, sources, is_conversion=False), "account_id", "lost"),
-            book(_touch_spans(sources, members), "account_id", "touches"),
+            book(_while_member(touched, members), "account_id", "touches"),
         ],
         "account_id",
         spine,
     )
-    own = read([book(_touch_spans(sources, None), "lead_id", "touches")], "lead_id", spine)["touches"]
+    own_touches = touched.join(spine, on="lead_id", how="semi")
+    own = read([book(own_touches, "lead_id", "touches")], "lead_id", spine)["touches"]
     has_account = spine["account_id"].is_not_null().cast(pl.Int64)
     return totals.select(
         account_other_lead_count=pl.col("leads") - has_account,
@@ -121,22 +122,24 @@ def _closed(members: pl.DataFrame, sources: Sources, *, is_conversion: bool) -> 
     )
 
 
-def _touch_spans(sources: Sources, members: pl.DataFrame | None) -> pl.DataFrame:
-    """Spans over which people's touches lie in the last `TOUCH_DAYS` days, per lead or per membership."""
-    spans = (
-        daily(sources)
-        .select(
-            "lead_id",
-            start=pl.max_horizontal("occurred_day", "known_day") + NEXT_DAY,
-            end=pl.min_horizontal(
-                pl.col("occurred_day") + timedelta(days=TOUCH_DAYS + 1), pl.col("bot_day") + NEXT_DAY
-            ),
-            amount="n",
-        )
-        .collect()
+def _touch_spans(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
+    """Spans, met by some snapshot, over which touches by people lie in the last `TOUCH_DAYS` days."""
+    spans = daily(sources).select(
+        "lead_id",
+        start=pl.max_horizontal("occurred_day", "known_day") + NEXT_DAY,
+        end=pl.min_horizontal(
+            pl.col("occurred_day") + timedelta(days=TOUCH_DAYS) + NEXT_DAY, pl.col("bot_day") + NEXT_DAY
+        ),
+        amount="n",
     )
-    if members is None:
-        return spans
-    return spans.join(members.drop("amount"), on="lead_id", suffix="_member").with_columns(
+    dates = spine["snapshot_date"]
+    first, last = pl.lit(dates.min(), dtype=pl.Date), pl.lit(dates.max(), dtype=pl.Date)
+    return spans.filter(pl.col("start") <= last, pl.col("end") > first).collect()
+
+
+def _while_member(spans: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Give each lead's span to the accounts it was a member of meanwhile."""
+    met = spans.join(members.drop("amount"), on="lead_id", suffix="_member")
+    return met.with_columns(
         start=pl.max_horizontal("start", "start_member"), end=pl.min_horizontal("end", "end_member")
     )

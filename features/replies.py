@@ -3,15 +3,15 @@
 import polars as pl
 
 from features.sources import Sources
-from features.touches import events, known_past
+from features.touches import events, known_past, of_spine
 
 
 def replies(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """Return the median reply gap and the unanswered touches of each spine row that has any.
 
-    A reply (inbound email_reply) answers the newest outbound touch before it; the gap is the time between them.
-    Outbound touches after the newest inbound one are unanswered. Only what was known at the snapshot takes
-    part, rows known to be made by bots do not.
+    A reply (inbound email_reply) answers the newest outbound touch before it; the gap is the time between
+    them. Outbound touches after the newest inbound one are unanswered. Only what was known at the snapshot
+    takes part, rows known to be made by bots do not.
 
     Returns
     -------
@@ -37,7 +37,9 @@ def _dialogue(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     is_outbound = pl.col("direction") == "outbound"
     # at the same instant the reply comes first: it answers something earlier
     touched = (
-        events(sources).filter(pl.col("direction") != "neither").sort("lead_id", "occurred_at", is_outbound)
+        events(of_spine(sources, spine))
+        .filter(pl.col("direction") != "neither")
+        .sort("lead_id", "occurred_at", is_outbound)
     )
     is_human = ~(pl.col("bot_day") < pl.col("snapshot_date")).fill_null(False)
     seen = known_past(touched, spine).filter(is_human)

@@ -5,6 +5,8 @@ does, and `known_at < s` when its date is before s. Activities are first summed 
 snapshots of their lead: 300,000 activities and 60,000 rows meet in a few million lines, never in all pairs.
 """
 
+from dataclasses import replace
+
 import polars as pl
 
 from features.bots import with_bot_day
@@ -73,7 +75,7 @@ def touches(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     snapshot: 1 is yesterday) and is_bot.
     """
     snapshot = pl.col("snapshot_date")
-    seen = known_past(daily(sources), spine).select(
+    seen = known_past(daily(of_spine(sources, spine)), spine).select(
         "row",
         "activity_type",
         "direction",
@@ -82,6 +84,11 @@ def touches(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
         is_bot=(pl.col("bot_day") < snapshot).fill_null(False),
     )
     return seen.collect().with_columns(pl.col("row").set_sorted())
+
+
+def of_spine(sources: Sources, spine: pl.DataFrame) -> Sources:
+    """Leave out the activities of leads that have no row in the spine."""
+    return replace(sources, activity=sources.activity.join(spine, on="lead_id", how="semi"))
 
 
 def known_past(dated: pl.LazyFrame, spine: pl.DataFrame) -> pl.LazyFrame:

@@ -27,7 +27,8 @@ CREATE VIEW click AS SELECT * FROM visible WHERE kind IN ('email_click', 'email_
 CREATE VIEW burst AS
 SELECT DISTINCT first.row, member.id
 FROM click AS first
-JOIN click AS member ON member.row = first.row AND member.occurred BETWEEN first.occurred AND first.occurred + 10000000
+JOIN click AS member
+  ON member.row = first.row AND member.occurred BETWEEN first.occurred AND first.occurred + 10000000
 WHERE (SELECT COUNT(*) FROM click AS c
        WHERE c.row = first.row AND c.occurred BETWEEN first.occurred AND first.occurred + 10000000) >= 3;
 CREATE VIEW seen AS
@@ -41,7 +42,8 @@ def load(world, rows) -> sqlite3.Connection:
     base = sqlite3.connect(":memory:")
     base.execute("CREATE TABLE spine (row INT, lead_id TEXT, at INT)")
     base.execute(
-        "CREATE TABLE activity (id TEXT, lead_id TEXT, occurred INT, known INT, kind TEXT, way TEXT, is_bot INT)"
+        "CREATE TABLE activity "
+        "(id TEXT, lead_id TEXT, occurred INT, known INT, kind TEXT, way TEXT, is_bot INT)"
     )
     marks = rows.with_row_index("row").select("row", "lead_id", "snapshot_date")
     at = [(row, lead_id, (d - date(1970, 1, 1)).days * DAY) for row, lead_id, d in marks.iter_rows()]

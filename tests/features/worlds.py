@@ -1,4 +1,4 @@
-"""Small random CRMs with everything that goes wrong in time: late rows, midnights, bursts, moves and reopenings."""
+"""Small random CRMs with everything that goes wrong in time: late rows, midnights, bursts and moves."""
 
 from datetime import UTC, date, datetime, timedelta
 
