@@ -171,13 +171,12 @@ def _align_shape(known: ColumnReference, x: np.ndarray) -> tuple[np.ndarray, str
 
 
 def _drop_outliers(known: ColumnReference, x: np.ndarray, novel: np.ndarray) -> np.ndarray:
-    """Treat as missing what lies outside the training range, if too much for chance, too little for a trend."""
+    """Treat as missing what lies far outside, if it is too much for chance and too little for a trend."""
     low, high = known.sample[0], known.sample[-1]
     margin = 0.05 * (high - low)
     far = novel & ((x < low - margin) | (x > high + margin))
-    is_fault = _OUTLIER_SHARE[0] < far.mean() < _OUTLIER_SHARE[1] and not (
-        known.repeats and known.novelty > 0.5
-    )
+    has_trend = known.repeats and known.novelty > 0.5
+    is_fault = _OUTLIER_SHARE[0] < far.mean() < _OUTLIER_SHARE[1] and not has_trend
     return np.where(far, np.nan, x) if is_fault else x
 
 
