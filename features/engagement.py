@@ -29,7 +29,7 @@ def engagement(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
 
     A touch of age a days weighs 2^(-a / half-life). `engagement_<type>_decay_<h>d` covers one type, meetings
     in either direction; `engagement_inbound_decay_<h>d` everything inbound. `engagement_trend_3d_45d` is the
-    share of 3-day in 45-day weight of everything inbound: about .07 for steady interest, near 1 when all of
+    share of 3-day in 45-day weight of everything inbound: about .06 for steady interest, about .8 when all of
     it is from yesterday, null when there is none. `engagement_bot_share_90d` is the share of opens and clicks
     that bots made, null without any.
     """
