@@ -17,8 +17,9 @@ The limits were chosen on the sets of benchmarks/perturbation.py. Without the lu
 11 % of PR-AUC on splits by time (bank_time), without the column's own past up to 10 % (noaa_weather).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,6 +60,34 @@ class Reference:
 
     columns: tuple[ColumnReference | None, ...]
     correlation: np.ndarray
+
+    def to_state(self) -> dict[str, Any]:
+        """Return JSON values and arrays; repeated values are stored once with their counts."""
+        return {"columns": [_column_state(c) for c in self.columns], "correlation": self.correlation}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Reference":
+        """Rebuild from `to_state`; ValueError or KeyError where it does not fit together."""
+        columns = tuple(None if c is None else _column_from_state(c) for c in state["columns"])
+        correlation = np.asarray(state["correlation"], dtype=np.float64)
+        if correlation.shape != (len(columns), len(columns)):
+            raise ValueError(f"{len(columns)} columns need a square of correlations, got {correlation.shape}")
+        return cls(columns, correlation)
+
+
+def _column_state(column: ColumnReference | None) -> dict[str, Any] | None:
+    if column is None:
+        return None
+    values, counts = np.unique(column.sample, return_counts=True)
+    numbers = {"novelty": column.novelty, "movement": column.movement, "repeats": column.repeats}
+    return {"values": values, "counts": counts, **numbers}
+
+
+def _column_from_state(state: Mapping[str, Any]) -> ColumnReference:
+    sample = np.repeat(np.asarray(state["values"], dtype=np.float64), np.asarray(state["counts"]))
+    if len(sample) < MIN_ROWS or not np.isfinite(sample).all() or (np.diff(sample) < 0).any():
+        raise ValueError("training values of a column must be finite, ascending and not few")
+    return ColumnReference(sample, float(state["novelty"]), float(state["movement"]), bool(state["repeats"]))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from pkboost_core.align import align, fit_reference
+from pkboost_core.align import Reference, align, fit_reference
+from pkboost_core.serialize import dumps, loads, register
+
+register(Reference)
 
 
 def population(n, seed, mean=0.0):
@@ -137,6 +140,23 @@ def test_codes_missing_values_and_infinities_stay():
     assert (aligned[:, 5] == batch[:, 5]).all()
     assert np.array_equal(np.isnan(aligned[:, 0]), np.isnan(batch[:, 0]))
     assert (aligned[1, 0], aligned[2, 0]) == (np.inf, -np.inf)
+
+
+def test_reference_survives_the_model_file():
+    again = loads(dumps(REFERENCE))
+    batch = population(1000, 10)
+    batch[:, [0, 3]] *= 2.5
+    assert align(again, batch)[0].tobytes() == align(REFERENCE, batch)[0].tobytes()
+
+
+def test_state_that_does_not_fit_is_refused():
+    state = REFERENCE.to_state()
+    with pytest.raises(ValueError, match="square"):
+        Reference.from_state({**state, "columns": state["columns"][:2]})
+    with pytest.raises(ValueError, match="ascending"):
+        Reference.from_state(
+            {**state, "columns": [{**state["columns"][0], "values": -state["columns"][0]["values"]}] * 6}
+        )
 
 
 @pytest.mark.parametrize("n", [0, 1, 30])
