@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import os
 import shlex
+import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import IO
 
 import psutil
 
-from flows.adapters.postgres_binaries import Binaries, ServerUnavailableError
+from flows.adapters.postgres_binaries import SHARED_ROOM, Binaries, ServerUnavailableError
 from flows.adapters.postgres_cluster import USER, Rooms, find_rooms, make_state, prepare
 
 DATABASE = "leadscore"
@@ -87,6 +89,7 @@ def _start(state: Path) -> dict[str, str]:
     """Make the cluster at first use, start it unless it runs, and say how to reach it."""
     rooms = find_rooms(state)
     if not _settles(rooms):
+        _remove_abandoned_rooms()
         rooms, binaries = prepare(rooms)
         _clear_traces(rooms)
         _launch(rooms, binaries)
@@ -212,3 +215,15 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         return Path(process.cwd()) == folder.resolve()
     except (psutil.Error, OSError):
         return False
+
+
+def _remove_abandoned_rooms() -> None:
+    """Remove root's rooms outside a home when that home was in the temporary directory and is gone.
+
+    A home elsewhere may be on a disk that is not mounted now: its room stays until somebody removes it.
+    """
+    for note in SHARED_ROOM.glob("*/home"):
+        home = Path(note.read_text().strip())
+        if home.is_relative_to(Path(tempfile.gettempdir()).resolve()) and not home.exists():
+            _stop(Rooms(home / "postgres", note.parent))
+            shutil.rmtree(note.parent, ignore_errors=True)

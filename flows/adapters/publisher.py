@@ -47,7 +47,7 @@ def publish(
     run: Run,
     scores: pl.DataFrame,
     expected_rows: int | None = None,
-    limits: score_checks.Limits | None = None,
+    limits: score_checks.Limits = score_checks.Limits(),  # noqa: B008 (frozen)
     make_current: bool = True,
 ) -> Publication:
     """Publish a run's scores and put them in force.
@@ -71,21 +71,10 @@ def publish(
     """
     _check_columns(scores)
     frame, clock = _complete(run, scores), _Clock()
-    with _plain_errors(), database.session(ROLE) as connection:
-        with connection.begin():
-            before = _night_before(connection, run)
-            _stage(connection, frame)
-            clock.lap("copy")
-            _check(connection, run, before, expected_rows or frame.height, limits or score_checks.Limits())
-            clock.lap("check")
-        with connection.begin():
-            connection.execute(score_tables.lock(f"publish {run.model_key}"))
-            _replace(connection, run, frame, before)
-            if make_current:
-                connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
-                connection.execute(score_tables.notify_published(run.run_id))
-        clock.lap("publish")
-    _tidy(database, run)
+    try:
+        _write(database, run, frame, expected_rows or frame.height, limits, make_current, clock)
+    finally:
+        _tidy(database, run)  # also after a failure: what it had written takes room until then
     clock.lap("tidy")
     return Publication(run.run_id, frame.height, score_checks.names(), clock.seconds)
 
@@ -101,6 +90,31 @@ def _check_columns(scores: pl.DataFrame) -> None:
         raise PublicationRefusedError(
             f"scores have the wrong columns: missing {missing or 'none'}, unknown {unknown or 'none'}"
         )
+
+
+def _write(
+    database: Database,
+    run: Run,
+    frame: pl.DataFrame,
+    expected_rows: int,
+    limits: score_checks.Limits,
+    make_current: bool,
+    clock: "_Clock",
+) -> None:
+    with _plain_errors(), database.session(ROLE) as connection:
+        with connection.begin():
+            before = _night_before(connection, run)
+            _stage(connection, frame)
+            clock.lap("copy")
+            _check(connection, run, before, expected_rows, limits)
+            clock.lap("check")
+        with connection.begin():
+            connection.execute(score_tables.lock(f"publish {run.model_key}"))
+            _replace(connection, run, frame, before)
+            if make_current:
+                connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
+                connection.execute(score_tables.notify_published(run.run_id))
+        clock.lap("publish")
 
 
 def _complete(run: Run, scores: pl.DataFrame) -> pl.DataFrame:
@@ -177,7 +191,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise _translate(error.orig or error) from error
+        raise _translate(error.orig or error) from error.orig
     except psycopg.Error as error:
         raise _translate(error) from error
 

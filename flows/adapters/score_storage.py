@@ -41,11 +41,15 @@ def file_day(connection: sa.Connection, model_key: str, run_id: int, day: date) 
 
 
 def tidy(database: Database, model_key: str) -> None:
-    """Delete the scores of runs too old to fall back to, and refresh what the planner knows."""
+    """Delete the scores of runs too old to fall back to, and give their room to the next ones.
+
+    It waits for nobody: what is locked is left for the next time.
+    """
     with database.begin(ROLE) as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
         connection.execute(score_tables.delete_old_runs(model_key, KEPT_RUNS))
     with database.connect(ROLE, autocommit=True) as driver:
-        driver.execute("VACUUM (ANALYZE) scoring.lead_score_published, scoring.score_pointer")
+        driver.execute("VACUUM (ANALYZE, SKIP_LOCKED) scoring.lead_score_published, scoring.score_pointer")
 
 
 def drop_history(database: Database, before: date) -> list[str]:

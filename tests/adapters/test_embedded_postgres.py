@@ -243,8 +243,17 @@ def test_a_private_home_of_root_keeps_a_pointer(private_home: Path):
     with embedded_postgres.running(private_home) as server:
         assert answer(server) == 1
     assert stat.S_IMODE(private_home.stat().st_mode) == 0o700
-    shutil.rmtree(room)
-    (private_home / "postgres" / "elsewhere").unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to another account")
+def test_the_room_of_a_temporary_home_goes_with_it(private_home: Path):
+    first, second = private_home / "first", private_home / "second"
+    use(first)
+    room = (first / "postgres" / "elsewhere").resolve()
+    shutil.rmtree(first)
+    use(second)
+    assert not room.exists()
+    assert (second / "postgres" / "elsewhere").resolve().exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to another account")
