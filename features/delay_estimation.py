@@ -72,7 +72,7 @@ def estimate_delay_curve(
         own_share = _product_limit(own + prior_mass, risk + prior_risk)
         curves[name] = _at_knots(events, own_share, ages)
     if tail == "lognormal":
-        ages, curves = _with_lognormal_tail(ages, curves, *fit_truncated_lognormal(delays, limits))
+        ages, curves = _with_lognormal_tail(ages, curves, delays, limits, segments)
     pooled = tuple(curves.pop("").tolist())
     by_segment = {name: tuple(curve.tolist()) for name, curve in curves.items()}
     own_wins = {name: int(rows.sum()) for name, rows in segments.items()}
@@ -160,13 +160,30 @@ def _at_knots(events: FloatArray, share: FloatArray, ages: FloatArray) -> FloatA
 
 
 def _with_lognormal_tail(
-    ages: FloatArray, curves: Mapping[str, FloatArray], mu: float, sigma: float
+    ages: FloatArray,
+    curves: Mapping[str, FloatArray],
+    delays: FloatArray,
+    limits: FloatArray,
+    segments: Mapping[str, np.ndarray],
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """Scale the curves to the fitted share of delays within the data's reach and add the fitted rest."""
-    more = np.geomspace(ages[-1], TAIL_FACTOR * ages[-1], 40)[1:]
-    reached = _normal_cdf((math.log(ages[-1]) - mu) / sigma)
-    rest = _normal_cdf((np.log(more) - mu) / sigma)
-    return np.append(ages, more), {n: np.append(c * reached, rest) for n, c in curves.items()}
+    """Scale curves to the fitted share of delays within the data's reach and add the fitted rest.
+
+    A segment's fit is mixed with the pooled one, weighted by its wins against `PSEUDO_WINS`.
+    """
+    far = np.geomspace(ages[-1], TAIL_FACTOR * ages[-1], 40)
+    pooled = _lognormal_cdf(far, delays, limits)
+    tails = dict.fromkeys(curves, pooled)
+    for name, rows in segments.items():
+        if (n := int(rows.sum())) >= MIN_AT_RISK:
+            own = _lognormal_cdf(far, delays[rows], limits[rows])
+            tails[name] = (n * own + PSEUDO_WINS * pooled) / (n + PSEUDO_WINS)
+    extended = {name: np.append(curve * tails[name][0], tails[name][1:]) for name, curve in curves.items()}
+    return np.append(ages, far[1:]), extended
+
+
+def _lognormal_cdf(ages: FloatArray, delays: FloatArray, limits: FloatArray) -> FloatArray:
+    mu, sigma = fit_truncated_lognormal(delays, limits)
+    return _normal_cdf((np.log(ages) - mu) / sigma)
 
 
 def _normal_cdf(z: FloatArray | float) -> FloatArray:

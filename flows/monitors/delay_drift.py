@@ -1,9 +1,9 @@
 """T5, the delay curve: do wins of young cohorts come sooner or later than F says?
 
 For the leads created in one week, wins within 30 days have v = F(delay) / F(30) uniform while F holds. If F
-became F^a, -ln v is exponential with rate a, so k wins with sum S of -ln v have the likelihood of k events where S
-are expected: the detector of early wins serves unchanged, for a below .8 (sooner) and above 1.25 (later). An
-alarm asks for a new F and puts a note beside T3; it retrains nothing and wakes nobody.
+became F^a, -ln v is exponential with rate a, so k wins with sum S of -ln v have the likelihood of k events
+where S are expected: the detector of early wins serves unchanged, for a below .8 (sooner) and above 1.25
+(later). An alarm asks for a new F and puts a note beside T3; it retrains nothing and wakes nobody.
 """
 
 from datetime import date

@@ -20,9 +20,9 @@ MEMORY = 8
 """Weeks that a bet learns from: a longer memory bets on the year before last."""
 
 LOW_LIMIT = 0.8
-LOW_RATIOS = (0.3, 0.45, 0.6)
+LOW_RATIOS = (0.5, 0.6)
+"""Rates that M looks for; docs/decisions/0010-monitors.md has what others cost."""
 HIGH_LIMIT = 1 / LOW_LIMIT
-HIGH_RATIOS = tuple(1 / ratio for ratio in LOW_RATIOS)
 _LARGEST_LOG = 690.0
 
 
@@ -116,18 +116,24 @@ class RateState:
 
 
 def watch_rate(
-    state: RateState, week: date, observed: float, expected: float, dispersion: float = 1.0
+    state: RateState,
+    week: date,
+    observed: float,
+    expected: float,
+    dispersion: float = 1.0,
+    low_ratios: tuple[float, ...] = LOW_RATIOS,
 ) -> RateState:
     """Add a week of events to the Shiryaev-Roberts e-detector of both sides.
 
-    M = (M + 1) mean_r exp(O ln(r / .8) - mu (r - .8)) over r in {.3, .45, .6}; each term has mean at most 1
-    while O is Poisson with rate at least .8 mu. The mirror side has r and .8 inverted. With M compared with A, the
-    mean number of weeks to a false alarm is at least A for each side.
+    M = (M + 1) mean_r exp(O ln(r / .8) - mu (r - .8)) over `low_ratios`; each term has mean at most 1
+    while O is Poisson with rate at least .8 mu. The mirror side has r and .8 inverted. With M compared with
+    A, the mean number of weeks to a false alarm is at least A for each side.
 
     Parameters
     ----------
     observed, expected : O and mu of the week that begins on `week`.
     dispersion : variance over mean of O where wins come in clusters; both counts are divided by it.
+    low_ratios : rates looked for, below .8; the mirror side looks for their inverses.
 
     Raises
     ------
@@ -139,8 +145,8 @@ def watch_rate(
     if not dispersion >= 1:
         raise ValueError(f"dispersion={dispersion!r} should not be smaller than 1")
     scaled = observed / dispersion, expected / dispersion
-    low = _log_ratio(*scaled, LOW_LIMIT, LOW_RATIOS)
-    high = _log_ratio(*scaled, HIGH_LIMIT, HIGH_RATIOS)
+    low = _log_ratio(*scaled, LOW_LIMIT, low_ratios)
+    high = _log_ratio(*scaled, HIGH_LIMIT, tuple(1 / ratio for ratio in low_ratios))
     return RateState(
         _advance(state.low, week, low, observed, expected),
         _advance(state.high, week, high, observed, expected),

@@ -1,10 +1,10 @@
 """T1, data integrity: do the newest rows look like those of the four weeks before?
 
 Exact tests, Benjamini-Hochberg at q = .01 over the checks of a night, and for each check an effect too large
-to be business as usual. Counts vary by day more than their law says (weekdays, list uploads, campaigns), so each
-test is weakened by the dispersion that the reference days show, and volume is compared with like weekdays. An
-alarm holds back a new model at once; a person is paged when it is confirmed by a second, disjoint set of
-rows, because a broken feed stays broken while an odd upload passes.
+to be business as usual. Counts vary by day more than their law says (weekdays, list uploads, campaigns), so
+each test is weakened by the dispersion that the reference days show, and volume is compared with like
+weekdays. An alarm holds back a new model at once; a person is paged when it is confirmed by a second,
+disjoint set of rows, because a broken feed stays broken while an odd upload passes.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,13 +13,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from flows.monitors.exact import benjamini_hochberg
-from flows.monitors.integrity_checks import MIN_ROWS, Check, all_checks
+from flows.monitors.integrity_checks import LONGEST_WINDOW, MIN_ROWS, Check, all_checks, vanished_check
 from flows.monitors.profile import Profile
 from flows.monitors.reading import Reading, day_words, log10
 
 FALSE_DISCOVERY_RATE = 0.01
 REFERENCE_DAYS = 28
-LONGEST_WINDOW = 7
 ACCEPT_AFTER_DAYS = 14
 """An alarm that nobody acted on for so long is the new normal: it joins the reference."""
 
@@ -53,6 +52,7 @@ def check_integrity(
     profiles: Sequence[Profile],
     day: date,
     holidays: Collection[date] = frozenset(),
+    recounted: Mapping[date, int] | None = None,
 ) -> tuple[IntegrityState, list[Reading]]:
     """Compare the rows that arrived on `day` with those of the 28 days before.
 
@@ -66,6 +66,8 @@ def check_integrity(
     profiles : one per day, in any order; at least `day` and 14 days of reference, 49 days back at most are
         used. A day without a profile is a day without rows.
     holidays : days on which volume says nothing.
+    recounted : rows that arrived on each past day, as counted tonight; fewer than the profiles say means that
+        rows have vanished.
 
     Returns
     -------
@@ -82,15 +84,17 @@ def check_integrity(
     end = min([day, *(start for start in began if (day - start).days < ACCEPT_AFTER_DAYS)])
     window = _window(by_day, day)
     last = end - timedelta(days=window)
-    reference = {last - timedelta(days=back): None for back in range(REFERENCE_DAYS)}
+    reference = [last - timedelta(days=back) for back in range(REFERENCE_DAYS)]
     past = {when: by_day[when] for when in reference if when in by_day}
     if sum(one.rows > 0 for one in past.values()) < REFERENCE_DAYS // 2:
         raise ValueError(
             f"{table}: {len(past)} days before {last} are too few to compare with; 14 are needed"
         )
-    current = [by_day[when] for back in range(window) if (when := day - timedelta(days=back)) in by_day]
-    checks = all_checks(past, current, day, frozenset(holidays))
-    return _judge(state, table, checks, day, window)
+    newest = {when: one for when, one in by_day.items() if 0 <= (day - when).days < LONGEST_WINDOW}
+    checks = all_checks(past, newest, day, window, frozenset(holidays))
+    if recounted is not None:
+        checks.append(vanished_check(past, recounted))
+    return _judge(state, table, checks, day)
 
 
 def _window(by_day: Mapping[date, Profile], day: date) -> int:
@@ -105,7 +109,7 @@ def _window(by_day: Mapping[date, Profile], day: date) -> int:
 
 
 def _judge(
-    state: IntegrityState, table: str, checks: list[Check], day: date, window: int
+    state: IntegrityState, table: str, checks: list[Check], day: date
 ) -> tuple[IntegrityState, list[Reading]]:
     rejected = benjamini_hochberg([check.p_value for check in checks], FALSE_DISCOVERY_RATE)
     limit = max(
@@ -120,9 +124,7 @@ def _judge(
         is_alarm, is_page = bool(is_hit) and check.is_large, False
         if is_alarm:
             since[subject] = state.since.get(subject, day.isoformat())
-            is_confirmed = (day - date.fromisoformat(since[subject])).days >= (
-                window if check.is_noisy else 0
-            )
+            is_confirmed = (day - date.fromisoformat(since[subject])).days >= check.window
             is_page = is_confirmed and subject not in state.paged
             if is_confirmed:
                 paged.append(subject)

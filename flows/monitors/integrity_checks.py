@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,10 +12,13 @@ from flows.monitors.profile import MAX_LEVELS, Profile, bin_value, merge, quanti
 from flows.monitors.reading import percent
 
 MIN_ROWS = 30
+LONGEST_WINDOW = 7
+WEEKS_BACK = 6
 NULL_SHARE_FLOOR = 0.1
 NEW_LEVELS_FLOOR = 0.1
 VOLUME_FLOOR = 2.0
 MEDIAN_FLOOR = 0.3
+VANISHED_FLOOR = 0.1
 OUTSIDE_FLOOR = 0.1
 OUTSIDE = 0.005
 
@@ -24,7 +27,10 @@ Past = Mapping[date, Profile]
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: how surprising (`p_value`), how large (`effect` against `floor`), in words."""
+    """One comparison: how surprising (`p_value`), how large (`effect` against `floor`), in words.
+
+    `window` is the number of days until other rows can confirm it; 0 where one look is enough.
+    """
 
     kind: str
     column: str
@@ -33,7 +39,7 @@ class Check:
     floor: float
     words: str
     numbers: Mapping[str, float] = field(default_factory=dict)
-    is_noisy: bool = True
+    window: int = 1
 
     @property
     def is_large(self) -> bool:
@@ -41,25 +47,29 @@ class Check:
         return abs(self.effect) >= self.floor
 
 
-def all_checks(past: Past, current: list[Profile], day: date, holidays: frozenset[date]) -> list[Check]:
+def all_checks(past: Past, current: Past, day: date, window: int, holidays: frozenset[date]) -> list[Check]:
     """Return every check of one table.
 
     Parameters
     ----------
     past : the reference days that have rows.
-    current : the day's profile and those taken together with it; empty if nothing arrived.
+    current : profiles of the last week, the day's own among them if anything arrived.
+    window : days up to the day that are taken together for everything but volume.
     """
     reference = merge(past.values())
-    volume = [] if day in holidays else [volume_check(past, current, day, holidays)]
-    if not current or not (now := merge(current)).rows:
-        return volume
+    volume = volume_check(past, current, day, holidays)
+    checks = [] if volume is None else [volume]
+    newest = [current[when] for when in _days(day - timedelta(days=window - 1), day) if when in current]
+    if not newest or not (now := merge(newest)).rows:
+        return checks
     columns = [name for name in now.types if name in reference.types]
     nulls = [null_check(name, past, now) for name in columns]
     levels = [new_level_check(name, past, reference, now) for name in now.levels if name in reference.levels]
     sizes = [
         check for name in now.sizes if name in columns for check in _size_checks(name, past, reference, now)
     ]
-    return [schema_check(reference, now), *volume, *nulls, *(c for c in levels if c is not None), *sizes]
+    found = [*nulls, *(check for check in levels if check is not None), *sizes]
+    return [schema_check(reference, now), *checks, *(replace(check, window=window) for check in found)]
 
 
 def schema_check(reference: Profile, now: Profile) -> Check:
@@ -69,24 +79,55 @@ def schema_check(reference: Profile, now: Profile) -> Check:
     faults = [f"column {name} is gone" for name in gone]
     faults += [f"column {n} is now {now.types[n]}, was {reference.types[n]}" for n in changed]
     words = "; ".join(faults) if faults else "columns and types are as before"
-    return Check("schema", "", 0.0 if faults else 1.0, float(len(faults)), 1.0, words, is_noisy=False)
+    return Check("schema", "", 0.0 if faults else 1.0, float(len(faults)), 1.0, words, window=0)
 
 
-def volume_check(past: Past, current: list[Profile], day: date, holidays: frozenset[date]) -> Check:
-    """Compare the day's rows with those of the same weekday; half as many or twice as many is large."""
+def vanished_check(past: Past, recounted: Mapping[date, int]) -> Check:
+    """Compare what past days hold tonight with what they held when they were profiled."""
+    days = [when for when in past if when in recounted]
+    before = sum(past[when].rows for when in days)
+    share = 1 - sum(min(recounted[when], past[when].rows) for when in days) / before if before else 0.0
+    words = f"{percent(share)} of the rows that arrived in the last four weeks have vanished"
+    p_value = 0.0 if share >= VANISHED_FLOOR else 1.0
+    return Check("vanished", "", p_value, share, VANISHED_FLOOR, words, {"share": share}, window=0)
+
+
+def volume_check(past: Past, current: Past, day: date, holidays: frozenset[date]) -> Check | None:
+    """Compare rows with those of the same weekdays; half as many or twice as many is large.
+
+    The day alone, or as many days up to it as usually bring `MIN_ROWS`. None if a holiday is among them or
+    nothing comparable is left.
+    """
     rows = {when: one.rows for when, one in past.items()}
     first, last = min(rows), max(rows)
-    span = [first + timedelta(days=k) for k in range((last - first).days + 1)]
-    counted = {when: rows.get(when, 0) for when in span if when not in holidays}
-    like = [n for when, n in counted.items() if when.weekday() == day.weekday()]
-    now = next((one.rows for one in current if one.day == day.isoformat()), 0)
-    if not like:
-        return Check("volume", "", 1.0, 1.0, VOLUME_FLOOR, f"{now} rows, no like weekday to compare with")
-    usual = sum(like) / len(like)
+    counted = {when: rows.get(when, 0) for when in _days(first, last) if when not in holidays}
+    for span in range(1, LONGEST_WINDOW + 1):
+        like = _like_windows(counted, day, span)
+        if like and sum(like) >= MIN_ROWS * len(like):
+            break
+    window = _days(day - timedelta(days=span - 1), day)
+    if not like or holidays.intersection(window):
+        return None
+    now, usual = sum(current[when].rows for when in window if when in current), sum(like) / len(like)
     p_value = poisson_gamma_p_value(now, sum(like), len(like), _volume_dispersion(counted))
     factor = max((now + 0.5) / (usual + 0.5), (usual + 0.5) / (now + 0.5))
-    words = f"{now:,} rows where {usual:,.0f} are usual on this weekday"
-    return Check("volume", "", p_value, factor, VOLUME_FLOOR, words, {"rows": now, "usual": usual})
+    unit = "on this weekday" if span == 1 else f"in such {span} days"
+    words = f"{now:,} rows where {usual:,.0f} are usual {unit}"
+    return Check("volume", "", p_value, factor, VOLUME_FLOOR, words, {"rows": now, "usual": usual}, span)
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=k) for k in range((last - first).days + 1)]
+
+
+def _like_windows(counted: Mapping[date, int], day: date, span: int) -> list[int]:
+    """Rows of the same weekdays in the weeks before, where every day of the window is there."""
+    found = []
+    for weeks in range(1, WEEKS_BACK + 1):
+        window = _days(day - timedelta(days=7 * weeks + span - 1), day - timedelta(weeks=weeks))
+        if all(when in counted for when in window):
+            found.append(sum(counted[when] for when in window))
+    return found
 
 
 def _volume_dispersion(counted: Mapping[date, int]) -> float:

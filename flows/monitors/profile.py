@@ -63,7 +63,7 @@ def profile(frame: pl.DataFrame, day: date) -> Profile:
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:
-    """Return the sum of profiles, with the types and the day of the last one.
+    """Return the sum of profiles, with the types and the day of the last one that has rows.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
             levels.setdefault(name, Counter()).update(counts)
         for name, bins in one.sizes.items():
             sizes.setdefault(name, Counter()).update(bins)
-    last = max(listed, key=lambda one: one.day)
+    last = max(listed, key=lambda one: (one.rows > 0, one.day))
     return Profile(last.day, sum(one.rows for one in listed), last.types, nulls, levels, sizes)
 
 
