@@ -34,7 +34,9 @@ class Champion:
     decision: gate.GateDecision | None = None
 
 
-def why_due(model: LeadModel, as_of: date, label: LabelDefinition, settings: Settings) -> str | None:
+def why_due(
+    model: LeadModel, as_of: date, label: LabelDefinition, data_sha256: str, settings: Settings
+) -> str | None:
     """Say why `model` must not score `as_of` without retraining, or None.
 
     A model trained on a later day knows what was still to come on `as_of`.
@@ -45,6 +47,8 @@ def why_due(model: LeadModel, as_of: date, label: LabelDefinition, settings: Set
         return f"the champion was trained as of {trained_as_of} and knows what came after {as_of}"
     if model.label_definition != label:
         return "the definition of the label has changed"
+    if age == 0 and model.recipe["data_sha256"] != data_sha256:
+        return f"the data of {as_of} has changed since the champion was trained on it"
     if age >= settings.retrain_every_days:
         return f"the champion is {age} days old"
     return None

@@ -1,7 +1,7 @@
 """The nightly flow: read as of a date, train when due, score every open lead, publish, report.
 
 A task is a unit of retry; only reading and publishing are retried, and only when the connection failed.
-Nothing is published before the last step has all its rows, so a night that fails leaves yesterday's scores in place.
+Nothing is published before the last step has all its rows: a night that fails leaves yesterday's scores.
 """
 
 import hashlib
@@ -88,7 +88,7 @@ _OUTSIDE: dict[str, Any] = {
 }
 
 
-@flow(name="nightly", flow_run_name="nightly-{as_of}", persist_result=False)
+@flow(name="nightly", persist_result=False)
 def nightly(as_of: date | None = None) -> Summary:
     """Run one night and return its summary; `as_of` defaults to the data's own clock, else to today (UTC)."""
     with PeakMemory() as memory, open_night(as_of) as night:
@@ -99,7 +99,7 @@ def nightly(as_of: date | None = None) -> Summary:
         return night_report.finish(night, sources, champion, scores, judge(night, scores), memory)
 
 
-@flow(name="train", flow_run_name="train-{as_of}", persist_result=False)
+@flow(name="train", persist_result=False)
 def training(as_of: date | None = None) -> dict[str, Any]:
     """Train and register a model whether it is due or not; the published scores stay."""
     with open_night(as_of, records_run=False) as night:
@@ -107,7 +107,7 @@ def training(as_of: date | None = None) -> dict[str, Any]:
         return night_report.training_summary(night, champion)
 
 
-@flow(name="score", flow_run_name="score-{as_of}", persist_result=False)
+@flow(name="score", persist_result=False)
 def scoring(as_of: date | None = None) -> dict[str, Any]:
     """Score and publish with the champion, without training."""
     with PeakMemory() as memory, open_night(as_of) as night:
@@ -212,7 +212,7 @@ def choose_model(night: Night, sources: Sources, always_train: bool = False) -> 
     try:
         with night.progress.stage("train"):
             mapping = inherited_mapping(champion)
-            trained = train(sources, night.as_of, night.settings, night.label.conversion_sql_sha256, mapping)
+            trained = train(sources, night.as_of, night.settings, night.label, night.data_sha256, mapping)
     except TooFewConversionsError as error:
         if fallback is None or always_train:
             raise
@@ -253,7 +253,7 @@ def _loaded(night: Night) -> Champion | None:
 def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> str | None:
     if champion is None:
         return "there is no champion"
-    due = why_due(champion.model, night.as_of, night.label, night.settings)
+    due = why_due(champion.model, night.as_of, night.label, night.data_sha256, night.settings)
     return "today's feature columns differ from the champion's" if due is None and fallback is None else due
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,11 @@ from flows.score_mapping import ScoreMapping
 from pkboost_core import PKBoostClassifier
 
 EVALUATION_DAYS = 28
+
+BOOSTER: dict[str, Any] = {"learning_rate": 0.03, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
+"""Small trees on few columns and rows each: a CRM has hundreds of conversions, not thousands, and many columns
+that say the same. Over six simulated CRMs this reaches 86 % of the ceiling's PR-AUC, the core's defaults 77 %."""
+
 MAX_STORED_ROWS = 20_000
 
 
@@ -62,9 +68,20 @@ class _Fit:
 
 
 def train(
-    sources: Sources, as_of: date, settings: Settings, conversion_sha256: str, mapping: ScoreMapping | None
+    sources: Sources,
+    as_of: date,
+    settings: Settings,
+    label: LabelDefinition,
+    data_sha256: str,
+    mapping: ScoreMapping | None,
 ) -> Trained:
-    """Train on every row mature at `as_of`; `mapping` is the champion's, to be inherited.
+    """Train on every row mature at `as_of`.
+
+    Parameters
+    ----------
+    sources : what was known at `as_of`, and `data_sha256`, its hash
+    label : what is predicted
+    mapping : the champion's score mapping, to be inherited
 
     Raises
     ------
@@ -81,15 +98,14 @@ def train(
     model = LeadModel(
         booster=fit.booster,
         encoding=fit.encoding,
-        label_definition=LabelDefinition(
-            settings.horizon_days, settings.reporting_lag_days, conversion_sha256
-        ),
+        label_definition=label,
         training_range=_range(rows, as_of),
         recipe={
             "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(rows.y.mean()))).as_dict(),
             "snapshot_every_days": settings.snapshot_every_days,
             "train_window_days": settings.train_window_days,
             "random_state": settings.random_state,
+            "data_sha256": data_sha256,
             "train_seconds": train_seconds,
             "evaluation": evaluation.as_dict(),
             "evaluation_cohort": _sample(cohort.y, p, settings.random_state),
@@ -148,6 +164,7 @@ def _fit(rows: TrainingSet, settings: Settings, without: Sequence[str] = ()) -> 
         random_state=settings.random_state,
         n_threads=settings.n_threads,
         categorical_features=encoding.categorical_indices,
+        **BOOSTER,
     )
     booster.fit(to_matrix(frame, encoding), rows.y, groups=rows.frame["lead_id"].to_numpy())
     return _Fit(booster, encoding)

@@ -14,7 +14,7 @@ class Settings(BaseSettings):
 
     Attributes
     ----------
-    home : directory of all local state: embedded Postgres, Prefect's SQLite, MLflow artefacts, caches, reports.
+    home : directory of all local state: embedded Postgres, Prefect's SQLite, artefacts, caches, reports.
     database_url : Postgres >= 14; when absent an embedded server runs under `home`.
     horizon_days, reporting_lag_days : the label: a conversion within `horizon_days` of the snapshot, believed
         `reporting_lag_days` later.
@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     retrain_every_days : the champion is due for retraining when it is this old.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LEADSCORE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="LEADSCORE_", frozen=True, extra="forbid", validate_by_name=True
+    )
 
     home: Path = Path(".leadscore")
     database_url: SecretStr | None = None
