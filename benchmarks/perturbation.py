@@ -20,6 +20,7 @@ import tables
 
 from pkboost_core import align
 from pkboost_core.metrics import average_precision
+from pkboost_core.reference import fit_reference
 
 DOCUMENT = datasets.ROOT / "docs" / "pkboost_perturbation.md"
 SETS = (
@@ -168,7 +169,7 @@ def experiment(data: datasets.Dataset, seed: int, chosen: dict[str, models.Fit])
     train, test = random_split(data, seed)
     X, y, Z, truth = data.X[train], data.y[train], data.X[test], data.y[test]
     frozen = {name: models.quietly(fit)(X, y, data.categorical, seed, 1) for name, fit in chosen.items()}
-    reference = align.fit_reference(X, categorical=data.categorical)
+    reference = fit_reference(X, categorical=data.categorical)
     gain = _gain(data, X, y)
 
     def scores(batch: np.ndarray) -> dict[str, float]:
@@ -277,7 +278,7 @@ def price(seeds: int) -> str:
 def _price(data: datasets.Dataset, seed: int, ordered: bool) -> tuple[float, list[align.Touched]]:
     train, test = datasets.split(data, seed) if ordered else random_split(data, seed)
     predict = models.pkboost()(data.X[train], data.y[train], data.categorical, seed, 1)
-    reference = align.fit_reference(data.X[train], categorical=data.categorical)
+    reference = fit_reference(data.X[train], categorical=data.categorical)
     aligned, touched = align.align(reference, data.X[test])
     base = average_precision(data.y[test], predict(data.X[test]))
     return 1 - average_precision(data.y[test], predict(aligned)) / base, touched

@@ -17,15 +17,20 @@ The limits were chosen on the sets of benchmarks/perturbation.py. Without the lu
 11 % of PR-AUC on splits by time (bank_time), without the column's own past up to 10 % (noaa_weather).
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-MIN_ROWS = 50
-"""Columns or batches with fewer observed values are left alone."""
+from pkboost_core.reference import (
+    MIN_ROWS,
+    ColumnReference,
+    Reference,
+    is_novel,
+    ks_distance,
+    middle_ranks,
+    rank_correlation,
+)
 
 _NOVELTY_MARGIN = 0.3
 _MIN_SHARE = 0.2
@@ -34,60 +39,6 @@ _OUTLIER_SHARE = (0.04, 0.2)
 _SHAPE_RATIO = 0.35
 _MAX_BLOCKS = 20
 _KS_CRITICAL = 1.63
-
-
-@dataclass(frozen=True)
-class ColumnReference:
-    """Training values of one column.
-
-    Attributes
-    ----------
-    sample : float64, sorted; the observed training values
-    novelty : largest share of new values that a tenth of the training rows showed against the rows before it
-    movement : largest KS distance of a tenth of the training rows from the rows before it
-    repeats : whether values come back at all (less than half of them are distinct)
-    """
-
-    sample: np.ndarray
-    novelty: float
-    movement: float
-    repeats: bool
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What `align` needs to know of the training rows; None for columns that are never touched."""
-
-    columns: tuple[ColumnReference | None, ...]
-    correlation: np.ndarray
-
-    def to_state(self) -> dict[str, Any]:
-        """Return JSON values and arrays; repeated values are stored once with their counts."""
-        return {"columns": [_column_state(c) for c in self.columns], "correlation": self.correlation}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Reference":
-        """Rebuild from `to_state`; ValueError or KeyError where it does not fit together."""
-        columns = tuple(None if c is None else _column_from_state(c) for c in state["columns"])
-        correlation = np.asarray(state["correlation"], dtype=np.float64)
-        if correlation.shape != (len(columns), len(columns)):
-            raise ValueError(f"{len(columns)} columns need a square of correlations, got {correlation.shape}")
-        return cls(columns, correlation)
-
-
-def _column_state(column: ColumnReference | None) -> dict[str, Any] | None:
-    if column is None:
-        return None
-    values, counts = np.unique(column.sample, return_counts=True)
-    numbers = {"novelty": column.novelty, "movement": column.movement, "repeats": column.repeats}
-    return {"values": values, "counts": counts, **numbers}
-
-
-def _column_from_state(state: Mapping[str, Any]) -> ColumnReference:
-    sample = np.repeat(np.asarray(state["values"], dtype=np.float64), np.asarray(state["counts"]))
-    if len(sample) < MIN_ROWS or not np.isfinite(sample).all() or (np.diff(sample) < 0).any():
-        raise ValueError("training values of a column must be finite, ascending and not few")
-    return ColumnReference(sample, float(state["novelty"]), float(state["movement"]), bool(state["repeats"]))
 
 
 @dataclass(frozen=True)
@@ -106,33 +57,6 @@ class Touched:
     reason: str
     is_flipped: bool
     row_share: float
-
-
-def fit_reference(X: ArrayLike, categorical: Sequence[int] = ()) -> Reference:
-    """Remember the training rows' columns, and how much they changed by themselves.
-
-    Parameters
-    ----------
-    X : array of float, shape (n, k), NaN = missing; oldest rows first where rows have an order in time,
-        so that what the population does by itself is known
-    categorical : indices of columns of codes, which are never touched
-    """
-    rows = np.asarray(X, dtype=np.float64)
-    columns = tuple(None if j in categorical else _column_reference(rows[:, j]) for j in range(rows.shape[1]))
-    return Reference(columns, _correlation(rows, columns))
-
-
-def _column_reference(x: np.ndarray) -> ColumnReference | None:
-    x = x[np.isfinite(x)]
-    if len(x) < 2 * MIN_ROWS or x.min() == x.max():
-        return None
-    novelty, movement = 0.0, 0.0
-    step = max(len(x) // 10, MIN_ROWS)
-    for start in range(len(x) // 2, len(x) - step + 1, step):
-        before, block = np.sort(x[:start]), x[start : start + step]
-        novelty = max(novelty, float(_is_novel(before, block).mean()))
-        movement = max(movement, _ks(before, block))
-    return ColumnReference(np.sort(x), novelty, movement, len(np.unique(x)) < 0.5 * len(x))
 
 
 def align(reference: Reference, X: ArrayLike) -> tuple[np.ndarray, list[Touched]]:
@@ -168,18 +92,18 @@ def _align_column(known: ColumnReference, x: np.ndarray) -> tuple[np.ndarray, st
     """Values to use instead of x, why, and whether the sign was turned."""
     if not known.repeats:
         return _align_shape(known, x)
-    novel, limit = _is_novel(known.sample, x), known.novelty + _NOVELTY_MARGIN
+    novel, limit = is_novel(known.sample, x), known.novelty + _NOVELTY_MARGIN
     blocks = _blocks(len(x))
     disturbed = np.concatenate([np.full(len(b), novel[b].mean() > limit) for b in blocks])
     if disturbed.sum() < max(MIN_ROWS, _MIN_SHARE * len(x)):
         return _drop_outliers(known, x, novel), "outliers", False
     out, part = x.copy(), x[disturbed]
-    if _is_novel(known.sample, -part).mean() <= known.novelty + 0.1:
+    if is_novel(known.sample, -part).mean() <= known.novelty + 0.1:
         out[disturbed] = -part
         return out, "sign", True
     is_flipped = _shape_distance(known, -part) < 0.5 * _shape_distance(known, part)
     mapped = _map_quantiles(known, -part if is_flipped else part)
-    if _ks(known.sample, mapped) > _MAX_LUMP:
+    if ks_distance(known.sample, mapped) > _MAX_LUMP:
         return x, "", False
     out[disturbed] = mapped
     return out, "novel values", is_flipped
@@ -188,7 +112,7 @@ def _align_column(known: ColumnReference, x: np.ndarray) -> tuple[np.ndarray, st
 def _align_shape(known: ColumnReference, x: np.ndarray) -> tuple[np.ndarray, str, bool]:
     """Map a column whose values never repeat, if an affine map alone would bring its distribution back."""
     critical = _KS_CRITICAL * np.sqrt(1 / len(x) + 1 / len(known.sample))
-    before = _ks(known.sample, x)
+    before = ks_distance(known.sample, x)
     if before <= max(1.3 * critical, 1.1 * known.movement):
         return _drop_outliers(known, x, np.ones(len(x), bool)), "outliers", False
     level = _without_drift(x)
@@ -209,12 +133,6 @@ def _drop_outliers(known: ColumnReference, x: np.ndarray, novel: np.ndarray) -> 
     return np.where(far, np.nan, x) if is_fault else x
 
 
-def _is_novel(sample: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Mark values that a sorted sample does not hold."""
-    position = np.minimum(np.searchsorted(sample, x), len(sample) - 1)
-    return sample[position] != x
-
-
 def _blocks(n: int) -> list[np.ndarray]:
     """Cut n rows into at most 20 runs of at least 50."""
     return np.array_split(np.arange(n), max(1, min(_MAX_BLOCKS, n // MIN_ROWS)))
@@ -222,7 +140,7 @@ def _blocks(n: int) -> list[np.ndarray]:
 
 def _drifts(x: np.ndarray) -> bool:
     """Whether mean ranks differ between blocks by more than chance (four standard deviations)."""
-    blocks, rank = _blocks(len(x)), _ranks(x) - 0.5
+    blocks, rank = _blocks(len(x)), middle_ranks(x) - 0.5
     excess = sum(len(b) * rank[b].mean() ** 2 for b in blocks) / max(rank.var(), 1e-12)
     df = len(blocks) - 1
     return df > 0 and excess > df + 4 * np.sqrt(2 * df)
@@ -238,23 +156,9 @@ def _map_quantiles(known: ColumnReference, x: np.ndarray) -> np.ndarray:
     """Replace each value by the training value of its rank; block by block where the column drifts."""
     out = np.empty_like(x)
     for block in _blocks(len(x)) if _drifts(x) else [np.arange(len(x))]:
-        at = (_ranks(x[block]) * len(known.sample)).astype(np.int64)
+        at = (middle_ranks(x[block]) * len(known.sample)).astype(np.int64)
         out[block] = known.sample[np.minimum(at, len(known.sample) - 1)]
     return out
-
-
-def _ranks(x: np.ndarray) -> np.ndarray:
-    """Middle ranks scaled to (0, 1); ties share theirs."""
-    _, group, count = np.unique(x, return_inverse=True, return_counts=True)
-    return ((np.cumsum(count) - count / 2) / len(x))[group]
-
-
-def _ks(sample: np.ndarray, x: np.ndarray) -> float:
-    """Kolmogorov-Smirnov distance of a sorted sample and any values."""
-    x = np.sort(x)
-    at = np.concatenate([sample, x])
-    below = np.searchsorted(sample, at, "right") / len(sample) - np.searchsorted(x, at, "right") / len(x)
-    return float(np.abs(below).max())
 
 
 def _shape_distance(known: ColumnReference, x: np.ndarray) -> float:
@@ -263,20 +167,7 @@ def _shape_distance(known: ColumnReference, x: np.ndarray) -> float:
     a, b, c = np.quantile(known.sample, [0.25, 0.5, 0.75])
     if high == low or a == c:
         return 1.0
-    return _ks(known.sample, (x - middle) / (high - low) * (c - a) + b)
-
-
-def _correlation(rows: np.ndarray, columns: Sequence[ColumnReference | None]) -> np.ndarray:
-    """Rank correlations; zero for columns that are never touched, missing values at the middle rank."""
-    scores = np.zeros(rows.shape)
-    for j, known in enumerate(columns):
-        seen = ~np.isnan(rows[:, j])
-        if known is not None and seen.any():
-            rank = _ranks(rows[seen, j]) - 0.5
-            scores[seen, j] = rank / max(float(np.sqrt((rank**2).sum() / len(rows))), 1e-12)
-    correlation = scores.T @ scores / max(len(rows), 1)
-    np.fill_diagonal(correlation, 0)
-    return correlation
+    return ks_distance(known.sample, (x - middle) / (high - low) * (c - a) + b)
 
 
 def _turn_by_correlation(reference: Reference, rows: np.ndarray, touched: list[Touched]) -> list[Touched]:
@@ -295,7 +186,7 @@ def _turn_by_correlation(reference: Reference, rows: np.ndarray, touched: list[T
     if not eligible:
         return []
     strength = (reference.correlation**2).sum(axis=1)
-    agreement = reference.correlation * _correlation(rows, reference.columns)
+    agreement = reference.correlation * rank_correlation(rows, reference.columns)
     turned: list[Touched] = []
     for _ in eligible:
         support = agreement.sum(axis=1)

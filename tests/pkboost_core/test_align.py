@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pkboost_core.align import Reference, align, fit_reference
+from pkboost_core.align import align
+from pkboost_core.reference import Reference, fit_reference
 from pkboost_core.serialize import dumps, loads, register
 
 register(Reference)
