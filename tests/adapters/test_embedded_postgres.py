@@ -33,8 +33,10 @@ with embedded_postgres.running(pathlib.Path(sys.argv[1])) as server:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """One home for the tests that leave it in working order."""
-    yield from make_home(0o711)
+    """One home, with its cluster made, for the tests that leave it in working order."""
+    for folder in make_home(0o711):
+        use(folder)
+        yield folder
 
 
 @pytest.fixture
