@@ -42,7 +42,7 @@ class PKBoostClassifier(Estimator):
     n_estimators : int, default 1000
         Most trees; early stopping usually ends before.
     learning_rate : float in (0, 1] or "auto"
-        "auto": .07 up to 5,000 rows, rising to .10 at 15,000.
+        "auto": .05 up to 10,000 rows, rising to .10 at 50,000.
     max_leaf_nodes, max_depth : int (max_depth may be None)
         Size of a tree; leaves are split best gain first.
     min_samples_leaf : int, default 1
@@ -56,7 +56,7 @@ class PKBoostClassifier(Estimator):
     max_bins : int in 2..255 or "auto"
         Bins of observed values; "auto": 64 below 20,000 rows, else 128. Missing values have their own bin.
     subsample, colsample : float in (0, 1]
-        Shares of rows and of columns that each tree sees.
+        Shares of rows and of columns that each tree sees, drawn afresh from the seed.
     mi_weight, mi_decay : float
         Weight of the label entropy in the gain at the root, and its exponential decay with depth.
     scale_pos_weight : float, "sqrt" or None
@@ -116,8 +116,8 @@ class PKBoostClassifier(Estimator):
         min_split_gain: float = 0.0,
         max_delta_step: float | None = 3.0,
         max_bins: int | str = "auto",
-        subsample: float = 1.0,
-        colsample: float = 1.0,
+        subsample: float = 0.7,
+        colsample: float = 0.7,
         mi_weight: float = 0.0,
         mi_decay: float = 0.5,
         scale_pos_weight: float | str | None = None,

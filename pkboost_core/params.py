@@ -92,8 +92,8 @@ def check_parameters(params: Mapping[str, Any]) -> None:
 
 
 def learning_rate_for(n_rows: int) -> float:
-    """Learning rate "auto": .07 up to 5,000 rows, rising to .10 at 15,000."""
-    return float(np.interp(n_rows, (5_000, 15_000), (0.07, 0.10)))
+    """Learning rate "auto": .05 up to 10,000 rows, rising to .10 at 50,000."""
+    return float(np.interp(n_rows, (10_000, 50_000), (0.05, 0.10)))
 
 
 def min_child_hessian_for(n_rows: int) -> float:

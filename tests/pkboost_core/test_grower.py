@@ -9,8 +9,11 @@ from pkboost_core import PKBoostClassifier
 from pkboost_core.binning import Binning
 
 
+OPTIONS = {"n_estimators": 8, "early_stopping": False, "subsample": 1.0, "colsample": 1.0}
+
+
 def fitted(X, y, **options):
-    return PKBoostClassifier(**({"n_estimators": 8, "early_stopping": False} | options)).fit(X, y)
+    return PKBoostClassifier(**(OPTIONS | options)).fit(X, y)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +60,9 @@ def test_weights_count_as_repeated_rows():
     rng = np.random.default_rng(1)
     X = rng.integers(0, 12, (300, 4)).astype(float)
     y, times = rng.random(300) < 0.2 + 0.05 * X[:, 0], rng.integers(1, 4, 300)
-    options = {"min_child_hessian": 1.0, "max_leaf_nodes": 8}
-    weighted = PKBoostClassifier(n_estimators=5, early_stopping=False, **options).fit(X, y, times)
-    repeated = fitted(np.repeat(X, times, axis=0), np.repeat(y, times), **(options | {"n_estimators": 5}))
+    options = OPTIONS | {"n_estimators": 5, "min_child_hessian": 1.0, "max_leaf_nodes": 8}
+    weighted = PKBoostClassifier(**options).fit(X, y, times)
+    repeated = fitted(np.repeat(X, times, axis=0), np.repeat(y, times), **options)
     for name in ("feature", "bin_threshold", "cover"):
         np.testing.assert_array_equal(weighted.ensemble_.nodes[name], repeated.ensemble_.nodes[name])
     np.testing.assert_allclose(weighted.decision_function(X), repeated.decision_function(X), atol=1e-3)

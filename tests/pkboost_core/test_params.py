@@ -41,8 +41,8 @@ def test_wrong_types(name, value):
 
 
 def test_defaults_follow_the_number_of_rows():
-    assert [learning_rate_for(n) for n in (100, 5_000, 10_000, 15_000, 10**6)] == pytest.approx(
-        [0.07, 0.07, 0.085, 0.1, 0.1]
+    assert [learning_rate_for(n) for n in (100, 10_000, 30_000, 50_000, 10**6)] == pytest.approx(
+        [0.05, 0.05, 0.075, 0.1, 0.1]
     )
     assert [min_child_hessian_for(n) for n in (100, 2_000, 10**6)] == pytest.approx([0.1, 1.0, 1.0])
     assert [max_bins_for(n) for n in (19_999, 20_000)] == [64, 128]

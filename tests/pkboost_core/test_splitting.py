@@ -5,7 +5,14 @@ import pytest
 
 from pkboost_core import PKBoostClassifier
 
-OPTIONS = {"n_estimators": 1, "early_stopping": False, "max_leaf_nodes": 2, "max_delta_step": None}
+OPTIONS = {
+    "n_estimators": 1,
+    "early_stopping": False,
+    "max_leaf_nodes": 2,
+    "max_delta_step": None,
+    "subsample": 1.0,
+    "colsample": 1.0,
+}
 
 
 def root_of(X, y, **options):
@@ -116,6 +123,6 @@ def test_leaves_respect_their_smallest_size(X):
 
 def test_gamma_prunes(X):
     y = np.random.default_rng(6).random(len(X)) < 0.3
-    model = PKBoostClassifier(n_estimators=3, early_stopping=False, min_split_gain=1e6).fit(X, y)
+    model = PKBoostClassifier(**(OPTIONS | {"n_estimators": 3, "min_split_gain": 1e6})).fit(X, y)
     assert model.n_trees_ == 0
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], y.mean())
