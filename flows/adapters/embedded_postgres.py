@@ -160,7 +160,7 @@ def _stop(rooms: Rooms) -> None:
         return
     process.send_signal(signal.SIGINT)  # Postgres' "fast" shutdown
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while _postmaster(rooms) is not None:
+    while _is_alive(process):  # the pid file goes a moment earlier
         if time.monotonic() > deadline:
             raise ServerUnavailableError(f"Postgres (process {process.pid}) in {rooms.data} does not stop")
         time.sleep(0.01)
@@ -178,10 +178,17 @@ def _postmaster(rooms: Rooms) -> psutil.Process | None:
     lines = _pid_file(rooms)
     try:
         process = psutil.Process(int(lines[0]))
-        ours = process.status() != psutil.STATUS_ZOMBIE and str(rooms.data) in process.cmdline()
+        ours = _is_alive(process) and str(rooms.data) in process.cmdline()
     except (IndexError, ValueError, psutil.Error):
         return None
     return process if ours else None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _clear_traces(rooms: Rooms) -> None:
