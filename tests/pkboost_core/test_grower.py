@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from pkboost_core import PKBoostClassifier
 from pkboost_core.binning import Binning
 
-
 OPTIONS = {"n_estimators": 8, "early_stopping": False, "subsample": 1.0, "colsample": 1.0}
 
 
