@@ -87,6 +87,14 @@ def lightgbm(stop: bool = False, refit: bool = False, **params: Any) -> Fit:
 
 
 REGULARISED = {"lambda_l2": 1.0, "min_sum_hessian_in_leaf": 1.0}
+OUR_RECIPE = REGULARISED | {
+    "learning_rate": 0.05,
+    "max_depth": 8,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "feature_fraction": 0.7,
+}
+"""PKBoost's defaults in LightGBM's words: what is left between them is the engine, not the settings."""
 
 
 def lightgbm_bag(X, y, categorical, seed, n_threads) -> Predict:
@@ -213,6 +221,7 @@ SINGLE: dict[str, Fit] = {
     "PKBoost": pkboost(),
     "LightGBM": lightgbm(),
     "LightGBM regularised": lightgbm(stop=True, **REGULARISED),
+    "LightGBM, our recipe": lightgbm(stop=True, refit=True, **OUR_RECIPE),
     "XGBoost": xgboost(),
     "CatBoost": catboost(),
     "HGB": hgb,
