@@ -3,22 +3,35 @@
 Exact tests, Benjamini-Hochberg at q = .01 over the checks of a night, and for each check an effect too large
 to be business as usual. Counts vary by day more than their law says (weekdays, list uploads, campaigns), so
 each test is weakened by the dispersion that the reference days show, and volume is compared with like
-weekdays. An alarm holds back a new model at once; a person is paged when it is confirmed by a second,
-disjoint set of rows, because a broken feed stays broken while an odd upload passes.
+weekdays. An alarm holds back a new model at once; a person is paged when two further, disjoint
+sets of rows show it too, because a broken feed stays broken while an odd upload passes.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
 from flows.monitors.exact import benjamini_hochberg
-from flows.monitors.integrity_checks import LONGEST_WINDOW, MIN_ROWS, Check, all_checks, vanished_check
-from flows.monitors.profile import Profile
+from flows.monitors.integrity_checks import (
+    MIN_ROWS,
+    Check,
+    Past,
+    Reference,
+    new_level_check,
+    null_check,
+    schema_check,
+    size_checks,
+)
+from flows.monitors.integrity_volume import LONGEST_WINDOW, days_between, vanished_check, volume_check
+from flows.monitors.profile import Profile, merge
 from flows.monitors.reading import Reading, day_words, log10
 
 FALSE_DISCOVERY_RATE = 0.01
 REFERENCE_DAYS = 28
+MEMORY_DAYS = 91
+CONFIRMATIONS = 2
+"""Further sets of rows that must show a fault before a person is paged."""
 ACCEPT_AFTER_DAYS = 14
 """An alarm that nobody acted on for so long is the new normal: it joins the reference."""
 
@@ -63,8 +76,9 @@ def check_integrity(
     Parameters
     ----------
     state : what the night before returned; a fresh one at first.
-    profiles : one per day, in any order; at least `day` and 14 days of reference, 49 days back at most are
-        used. A day without a profile is a day without rows.
+    profiles : one per day, in any order; at least `day` and 14 days of reference, 112 days back at most are
+        used: 28 for what is usual, 91 for how much days differ. A day without a profile is a day without
+        rows.
     holidays : days on which volume says nothing.
     recounted : rows that arrived on each past day, as counted tonight; fewer than the profiles say means that
         rows have vanished.
@@ -84,17 +98,35 @@ def check_integrity(
     end = min([day, *(start for start in began if (day - start).days < ACCEPT_AFTER_DAYS)])
     window = _window(by_day, day)
     last = end - timedelta(days=window)
-    reference = [last - timedelta(days=back) for back in range(REFERENCE_DAYS)]
-    past = {when: by_day[when] for when in reference if when in by_day}
-    if sum(one.rows > 0 for one in past.values()) < REFERENCE_DAYS // 2:
-        raise ValueError(
-            f"{table}: {len(past)} days before {last} are too few to compare with; 14 are needed"
-        )
+    month = [last - timedelta(days=back) for back in range(REFERENCE_DAYS)]
+    n_days = sum(when in by_day and by_day[when].rows > 0 for when in month)
+    if n_days < REFERENCE_DAYS // 2:
+        raise ValueError(f"{table}: {n_days} days before {last} are too few to compare with; 14 are needed")
+    memory = {when: one for when, one in by_day.items() if 0 <= (last - when).days < MEMORY_DAYS}
+    reference = Reference.of(memory, month[-1])
     newest = {when: one for when, one in by_day.items() if 0 <= (day - when).days < LONGEST_WINDOW}
-    checks = all_checks(past, newest, day, window, frozenset(holidays))
+    checks = _checks(reference, newest, day, window, frozenset(holidays))
     if recounted is not None:
-        checks.append(vanished_check(past, recounted))
+        checks.append(vanished_check(reference.month, recounted))
     return _judge(state, table, checks, day)
+
+
+def _checks(
+    reference: Reference, newest: Past, day: date, window: int, holidays: frozenset[date]
+) -> list[Check]:
+    """Every check of one table; `window` days are taken together for everything but volume."""
+    volume = volume_check(reference.month, newest, day, holidays)
+    checks = [] if volume is None else [volume]
+    taken = [newest[w] for w in days_between(day - timedelta(days=window - 1), day) if w in newest]
+    if not taken or not (now := merge(taken)).rows:
+        return checks
+    columns = [name for name in now.types if name in reference.merged.types]
+    found = [null_check(name, reference, now) for name in columns]
+    levels = [new_level_check(name, reference, now) for name in now.levels if name in columns]
+    found += [check for check in levels if check is not None]
+    found += [check for name in now.sizes if name in columns for check in size_checks(name, reference, now)]
+    confirmable = [replace(check, confirm_days=CONFIRMATIONS * window) for check in found]
+    return [schema_check(reference.merged, now), *checks, *confirmable]
 
 
 def _window(by_day: Mapping[date, Profile], day: date) -> int:
@@ -124,7 +156,7 @@ def _judge(
         is_alarm, is_page = bool(is_hit) and check.is_large, False
         if is_alarm:
             since[subject] = state.since.get(subject, day.isoformat())
-            is_confirmed = (day - date.fromisoformat(since[subject])).days >= check.window
+            is_confirmed = (day - date.fromisoformat(since[subject])).days >= check.confirm_days
             is_page = is_confirmed and subject not in state.paged
             if is_confirmed:
                 paged.append(subject)

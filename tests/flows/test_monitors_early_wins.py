@@ -1,0 +1,119 @@
+"""T3 and T5 on simulated pipelines: the count that is expected is the count that comes; changes are named."""
+
+import json
+import math
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from features.delay import DelayCurve
+from flows.monitors.delay_drift import delay_evidence, watch_delay
+from flows.monitors.e_process import RateState
+from flows.monitors.early_wins import THRESHOLD, expected_early_wins, watch_early_wins
+
+MONDAY = date(2025, 1, 6)
+SIGMA = math.log(160 / 14) / 1.2815515655446004
+AGES = np.expm1(np.linspace(0, math.log1p(3000), 400))
+
+
+def lognormal(ages, median=14.0):
+    z = [(math.log(a) - math.log(median)) / SIGMA if a > 0 else -40 for a in ages]
+    return np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in z])
+
+
+CURVE = DelayCurve(tuple(AGES.tolist()), tuple(lognormal(AGES).tolist()), {}, 10_000, {}, 3000.0, "lognormal")
+
+
+def pipeline(rng, per_week, n_weeks, change=None, factor=1.0):
+    """Observed and expected early wins per week; from week `change` on, all win hazards are multiplied."""
+    n = per_week * n_weeks
+    created = np.repeat(np.arange(n_weeks) * 7.0, per_week) + rng.uniform(0, 7, n)
+    p = rng.beta(1, 9, n)
+    delay = np.where(rng.random(n) < p, np.exp(rng.normal(math.log(14), SIGMA, n)), np.inf)
+    won_at = created + delay
+    if change is not None:
+        won_at = np.where((won_at >= 7 * change) & (rng.random(n) > factor), np.inf, won_at)
+    observed, expected = [], []
+    for week in range(n_weeks):
+        start = 7.0 * week
+        is_open = (created <= start) & (won_at > start)
+        expected.append(expected_early_wins(p[is_open], start - created[is_open], CURVE))
+        observed.append(int((is_open & (won_at <= start + 7)).sum()))
+    return np.array(observed), np.array(expected)
+
+
+def watch(observed, expected):
+    state, alarms = RateState(), []
+    for k, (o, mu) in enumerate(zip(observed, expected, strict=True)):
+        state, readings = watch_early_wins(state, MONDAY + timedelta(weeks=k), float(o), float(mu))
+        state = RateState.from_dict(json.loads(json.dumps(state.to_dict())))
+        alarms += [(k, reading) for reading in readings if reading.is_alarm]
+    return state, alarms
+
+
+def test_expected_early_wins_are_those_that_come():
+    observed, expected = pipeline(np.random.default_rng(0), 400, 60)
+    assert observed[30:].sum() == pytest.approx(expected[30:].sum(), rel=0.06)
+    assert expected_early_wins([], [], CURVE) == 0.0
+
+
+def test_quiet_pipelines_raise_no_alarm():
+    assert sum(len(watch(*pipeline(np.random.default_rng(seed), 120, 60))[1]) for seed in range(8)) <= 1
+
+
+def test_a_fall_is_found_and_said_in_plain_words():
+    observed, expected = pipeline(np.random.default_rng(3), 300, 60, change=40, factor=0.6)
+    _, alarms = watch(observed, expected)
+    week, reading = alarms[0]
+    assert 40 <= week <= 50
+    assert reading.subject == "early wins fall"
+    assert -0.75 < reading.effect < -0.2
+    assert reading.statistic >= THRESHOLD
+    assert reading.words.startswith("early wins are ")
+    assert " % below what the model expects since " in reading.words
+    since = date.fromisoformat(reading.details["since"])
+    assert abs((since - MONDAY).days / 7 - 40) <= 6
+
+
+def test_a_rise_is_found_on_the_mirror_side_and_the_side_starts_anew():
+    rng = np.random.default_rng(4)
+    state, alarms = watch(rng.poisson(36, 12), np.full(12, 17.0))
+    assert {reading.subject for _, reading in alarms} == {"early wins rise"}
+    assert alarms[0][1].effect > 0.5
+    assert len(alarms) >= 2
+    assert state.low.detector < 2
+
+
+def test_words_with_nothing_expected():
+    _, readings = watch_early_wins(RateState(), MONDAY, 0, 0)
+    assert [r.is_alarm for r in readings] == [False, False]
+    assert all("6 January 2025" in r.words for r in readings)
+
+
+def cohort_delays(rng, n, median=14.0):
+    return np.exp(rng.normal(math.log(median), SIGMA, n))
+
+
+def test_delay_evidence_is_exponential_while_the_curve_holds():
+    wins, evidence = delay_evidence(cohort_delays(np.random.default_rng(5), 20_000), CURVE)
+    assert evidence / wins == pytest.approx(1.0, abs=0.03)
+    assert delay_evidence([], CURVE) == (0, 0.0)
+    assert delay_evidence([np.inf, 400.0], CURVE) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("median", "subject", "sign"), [(14.0, None, 0), (4.0, "delay sooner", 1), (70.0, "delay later", -1)]
+)
+def test_a_moved_delay_curve_is_found(median, subject, sign):
+    rng = np.random.default_rng(6)
+    state, alarms = RateState(), []
+    for k in range(40):
+        wins, evidence = delay_evidence(cohort_delays(rng, 25, median), CURVE)
+        state, readings = watch_delay(state, MONDAY + timedelta(weeks=k), wins, evidence, CURVE)
+        alarms += [reading for reading in readings if reading.is_alarm]
+    assert {reading.subject for reading in alarms} == ({subject} if subject else set())
+    for reading in alarms[:1]:
+        assert reading.effect * sign > 0.05
+        assert reading.words.startswith("of the wins of a lead's first 30 days ")
+        assert not reading.is_page
