@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the output into README.md")
     options = parser.parse_args()
     printed, (first, second) = run_in_fresh_clone()
-    text = f"```text\n{excerpt(printed)}\n   ...\n```\n\nFirst run, installation included: {first:.0f} s; second: {second:.0f} s ({machine()})."
+    seconds = f"First run, installation included: {first:.0f} s; second: {second:.0f} s ({machine()})."
+    text = f"```text\n{excerpt(printed)}\n   ...\n```\n\n{seconds}"
     if options.write:
         write(ROOT / "README.md", "first-run", text)
     print(text)
