@@ -3,8 +3,9 @@
 Exact tests, Benjamini-Hochberg at q = .01 over the checks of a night, and for each check an effect too large
 to be business as usual. Counts vary by day more than their law says (weekdays, list uploads, campaigns), so
 each test is weakened by the dispersion that the reference days show, and volume is compared with like
-weekdays. An alarm holds back a new model at once; a person is paged when two further, disjoint
-sets of rows show it too, because a broken feed stays broken while an odd upload passes.
+weekdays. An alarm holds back a new model at once; a person is paged when three disjoint sets of
+rows in a row show it (two for volume, one for schema), because a broken feed stays broken while an odd upload
+passes.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,24 +31,31 @@ from flows.monitors.reading import Reading, day_words, log10
 FALSE_DISCOVERY_RATE = 0.01
 REFERENCE_DAYS = 28
 MEMORY_DAYS = 91
-CONFIRMATIONS = 2
-"""Further sets of rows that must show a fault before a person is paged."""
-ACCEPT_AFTER_DAYS = 14
+ACCEPT_AFTER_DAYS = 28
 """An alarm that nobody acted on for so long is the new normal: it joins the reference."""
 
 
 @dataclass(frozen=True)
-class IntegrityState:
-    """Alarms that stand, per table; JSON-able through `to_dict`.
+class Standing:
+    """An alarm that has been raised every night since `since` (ISO date).
 
     Attributes
     ----------
-    since : subject -> ISO date of the first night.
-    paged : subjects a person was told of.
+    sets, counted_on : disjoint sets of rows that showed it, and the ISO date of the last one.
+    is_paged : whether a person was told.
     """
 
-    since: Mapping[str, str] = field(default_factory=dict)
-    paged: tuple[str, ...] = ()
+    since: str
+    sets: int
+    counted_on: str
+    is_paged: bool
+
+
+@dataclass(frozen=True)
+class IntegrityState:
+    """Alarms that stand in one table, by subject; JSON-able through `to_dict`."""
+
+    standing: Mapping[str, Standing] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -56,7 +64,7 @@ class IntegrityState:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "IntegrityState":
         """Return the state that `to_dict` described."""
-        return cls(dict(values["since"]), tuple(values["paged"]))
+        return cls({subject: Standing(**one) for subject, one in values["standing"].items()})
 
 
 def check_integrity(
@@ -76,7 +84,7 @@ def check_integrity(
     Parameters
     ----------
     state : what the night before returned; a fresh one at first.
-    profiles : one per day, in any order; at least `day` and 14 days of reference, 112 days back at most are
+    profiles : one per day, in any order; at least `day` and 14 days of reference, 126 days back at most are
         used: 28 for what is usual, 91 for how much days differ. A day without a profile is a day without
         rows.
     holidays : days on which volume says nothing.
@@ -94,7 +102,7 @@ def check_integrity(
         There are fewer than 14 days of reference with rows.
     """
     by_day = {date.fromisoformat(one.day): one for one in profiles}
-    began = [date.fromisoformat(since) for since in state.since.values()]
+    began = [date.fromisoformat(alarm.since) for alarm in state.standing.values()]
     end = min([day, *(start for start in began if (day - start).days < ACCEPT_AFTER_DAYS)])
     window = _window(by_day, day)
     last = end - timedelta(days=window)
@@ -125,7 +133,7 @@ def _checks(
     levels = [new_level_check(name, reference, now) for name in now.levels if name in columns]
     found += [check for check in levels if check is not None]
     found += [check for name in now.sizes if name in columns for check in size_checks(name, reference, now)]
-    confirmable = [replace(check, confirm_days=CONFIRMATIONS * window) for check in found]
+    confirmable = [replace(check, window=window) for check in found]
     return [schema_check(reference.merged, now), *checks, *confirmable]
 
 
@@ -148,29 +156,36 @@ def _judge(
         [check.p_value for check, is_hit in zip(checks, rejected, strict=True) if is_hit],
         default=FALSE_DISCOVERY_RATE / max(len(checks), 1),
     )
-    since: dict[str, str] = {}
-    paged: list[str] = []
+    standing: dict[str, Standing] = {}
     readings = []
     for check, is_hit in zip(checks, rejected, strict=True):
         subject = f"{check.kind} {table}.{check.column}" if check.column else f"{check.kind} {table}"
-        is_alarm, is_page = bool(is_hit) and check.is_large, False
-        if is_alarm:
-            since[subject] = state.since.get(subject, day.isoformat())
-            is_confirmed = (day - date.fromisoformat(since[subject])).days >= check.confirm_days
-            is_page = is_confirmed and subject not in state.paged
-            if is_confirmed:
-                paged.append(subject)
-        readings.append(_reading(check, table, subject, limit, is_alarm, is_page, since.get(subject)))
-    return IntegrityState(since, tuple(paged)), readings
+        before, now = state.standing.get(subject), None
+        if is_hit and check.is_large:
+            now = standing[subject] = _stand(before, check, day)
+        is_page = now is not None and now.is_paged and not (before is not None and before.is_paged)
+        readings.append(_reading(check, table, subject, limit, now, is_page))
+    return IntegrityState(standing), readings
+
+
+def _stand(before: Standing | None, check: Check, day: date) -> Standing:
+    """The alarm one night on; rows that overlap those counted last confirm nothing."""
+    today = day.isoformat()
+    if before is None:
+        return Standing(today, 1, today, check.sets_needed <= 1)
+    if day - timedelta(days=check.window) < date.fromisoformat(before.counted_on):
+        return before
+    sets = before.sets + 1
+    return Standing(before.since, sets, today, before.is_paged or sets >= check.sets_needed)
 
 
 def _reading(
-    check: Check, table: str, subject: str, limit: float, is_alarm: bool, is_page: bool, since: str | None
+    check: Check, table: str, subject: str, limit: float, standing: Standing | None, is_page: bool
 ) -> Reading:
-    where = f"{table}: {check.words}"
-    words = f"{where} since {day_words(since)}" if since else where
-    details = {"floor": check.floor, "since": since, **check.numbers}
+    words = f"{table}: {check.words}" + (f" since {day_words(standing.since)}" if standing else "")
+    details = {"floor": check.floor, "since": standing.since if standing else None, **check.numbers}
     p_value = max(check.p_value, 1e-300)
+    is_alarm = standing is not None
     return Reading(
         "T1", subject, p_value, limit, -log10(p_value), is_alarm, check.effect, words, details, is_page
     )

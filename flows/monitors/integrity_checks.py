@@ -26,7 +26,8 @@ Bins = Mapping[int, int]
 class Check:
     """One comparison: how surprising (`p_value`), how large (`effect` against `floor`), in words.
 
-    `confirm_days` is how long an alarm has to stand before it is a page; 0 where one look is enough.
+    It was made on the rows of `window` days, and is a page once `sets_needed` disjoint sets of rows in a row
+    show it.
     """
 
     kind: str
@@ -36,7 +37,8 @@ class Check:
     floor: float
     words: str
     numbers: Mapping[str, float] = field(default_factory=dict)
-    confirm_days: int = 1
+    window: int = 1
+    sets_needed: int = 3
 
     @property
     def is_large(self) -> bool:
@@ -74,7 +76,7 @@ def schema_check(reference: Profile, now: Profile) -> Check:
     faults = [f"column {name} is gone" for name in gone]
     faults += [f"column {n} is now {now.types[n]}, was {reference.types[n]}" for n in changed]
     words = "; ".join(faults) if faults else "columns and types are as before"
-    return Check("schema", "", 0.0 if faults else 1.0, float(len(faults)), 1.0, words, confirm_days=0)
+    return Check("schema", "", 0.0 if faults else 1.0, float(len(faults)), 1.0, words, sets_needed=1)
 
 
 def null_check(name: str, reference: Reference, now: Profile) -> Check:

@@ -22,7 +22,7 @@ def vanished_check(past: Past, recounted: Mapping[date, int]) -> Check:
     share = 1 - sum(min(recounted[when], past[when].rows) for when in days) / before if before else 0.0
     words = f"{percent(share)} of the rows that arrived in the last four weeks have vanished"
     p_value = 0.0 if share >= VANISHED_FLOOR else 1.0
-    return Check("vanished", "", p_value, share, VANISHED_FLOOR, words, {"share": share}, confirm_days=0)
+    return Check("vanished", "", p_value, share, VANISHED_FLOOR, words, {"share": share}, sets_needed=1)
 
 
 def volume_check(past: Past, current: Past, day: date, holidays: frozenset[date]) -> Check | None:
@@ -46,7 +46,7 @@ def volume_check(past: Past, current: Past, day: date, holidays: frozenset[date]
     factor = max((now + 0.5) / (usual + 0.5), (usual + 0.5) / (now + 0.5))
     unit = "on this weekday" if span == 1 else f"in such {span} days"
     words = f"{now:,} rows where {usual:,.0f} are usual {unit}"
-    return Check("volume", "", p_value, factor, VOLUME_FLOOR, words, {"rows": now, "usual": usual}, span)
+    return Check("volume", "", p_value, factor, VOLUME_FLOOR, words, {"rows": now, "usual": usual}, span, 2)
 
 
 def days_between(first: date, last: date) -> list[date]:
