@@ -4,6 +4,7 @@ from math import factorial
 import numpy as np
 import pytest
 
+from pkboost_core import PKBoostClassifier
 from pkboost_core.dtypes import NODE
 from pkboost_core.ensemble import Ensemble
 from pkboost_core.explain import cover_importance, gain_importance, permutation_importance, shap_values
@@ -117,6 +118,19 @@ def test_deep_chain_stays_additive():
     np.testing.assert_allclose(
         values.sum(axis=1) + expected[0], np.array(raw) + ensemble.base_score[0], atol=1e-10
     )
+
+
+def test_additive_for_a_fitted_booster_with_categories_and_missing_values():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 6))
+    X[:, 4], X[:, 5] = rng.integers(0, 90, 2000), rng.integers(0, 5, 2000)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    y = np.nan_to_num(X[:, 0]) + (X[:, 4] % 3 == 0) + rng.normal(size=2000) > 1
+    model = PKBoostClassifier(n_estimators=40, early_stopping=False, categorical_features=[4, 5]).fit(X, y)
+    batch = np.vstack([X[:200], np.full((1, 6), 95.0), np.full((1, 6), np.nan)])
+    values, expected = shap_values(model.ensemble_, batch)
+    np.testing.assert_allclose(values.sum(axis=1) + expected[0], model.decision_function(batch), atol=1e-10)
+    assert set(np.argsort(-np.abs(values).mean(axis=0))[:2]) == {0, 4}
 
 
 def test_table_and_row_by_row_give_the_same_bytes_for_any_threads():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pkboost_core import PKBoostClassifier
 from pkboost_core.dtypes import NODE
 from pkboost_core.ensemble import Ensemble
 from pkboost_core.integrity import check_ensemble
@@ -114,6 +115,17 @@ def test_round_trip_keeps_values_types_and_shapes(tmp_path):
     assert state["empty"].dtype == np.float32
     assert state["transposed"].tolist() == [[0, 3], [1, 4], [2, 5]]
     assert [path.name for path in tmp_path.iterdir()] == ["m.pkb"]
+
+
+def test_a_fitted_booster_survives(tmp_path):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(600, 3)), rng.integers(0, 9, 600)])
+    model = PKBoostClassifier(n_estimators=20, categorical_features=[3]).fit(X, X[:, 0] + X[:, 3] > 4)
+    save(model, tmp_path / "m.pkb")
+    again = load(tmp_path / "m.pkb")
+    assert again.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
+    assert again.get_params() == model.get_params()
+    assert dumps(again) == dumps(model)
 
 
 def test_equal_states_give_equal_bytes():
