@@ -20,8 +20,9 @@ def account(sources: Sources, spine: pl.DataFrame) -> pl.DataFrame:
     """Return size, industry and country at the snapshot, hierarchy, and the account's other leads.
 
     `is_customer` is left out: CRMs set it when a lead converts. `account_won_count` says the same as of the
-    snapshot. Counts leave the row's own lead out and are 0 without an account; `account_family_*` covers all
-    accounts under the same top parent. Hierarchy has no history: today's parents stand for all snapshots.
+    snapshot. Counts leave the row's own lead out and are 0 without an account; a lead that was lost and came
+    back counts as lost and as won. `account_family_*` covers all accounts under the same top parent.
+    Hierarchy has no history: today's parents stand for all snapshots.
     """
     keys = spine.select("account_id", "snapshot_date")
     fields = {

@@ -74,7 +74,7 @@ class AccountFrame(dy.Schema):
 
 
 class OutcomeFrame(dy.Schema):
-    """One row per lead that has an outcome."""
+    """At most two rows per lead: its first conversion and its first other outcome."""
 
     lead_id = dy.String(nullable=False)
     outcome = dy.String(nullable=False)
@@ -134,7 +134,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "activity": ("activity_id", "lead_id"),
     "stage": ("lead_id", "stage", "entered_at"),
     "account": ("account_id",),
-    "outcome": ("lead_id",),
+    "outcome": ("lead_id", "is_conversion"),
     "owner": ("owner_id",),
     "consent": ("lead_id",),
     "field_history": ("entity", "entity_id", "field", "valid_from"),

@@ -1,6 +1,7 @@
 -- stg_outcome: what became of each lead, as known at $1 (as_of). A merged lead's outcome holds for the canonical lead
 -- too, known no earlier than the merge.
--- Grain: one row per lead_id where problem is null: its first conversion, else its last other outcome.
+-- Grain: one row per (lead_id, is_conversion) where problem is null: its first conversion, and its first other outcome.
+-- A lead lost before it converts keeps both: were the loss dropped, only leads that stay lost would have been closed.
 WITH
 outcome AS (
     SELECT
@@ -50,11 +51,8 @@ ranked AS (
     SELECT
         *,
         ROW_NUMBER() OVER (
-            PARTITION BY lead_id, problem IS NULL
-            ORDER BY
-                is_conversion DESC,
-                CASE WHEN is_conversion THEN outcome_at END,
-                outcome_at DESC, known_at, is_copy, outcome, opportunity_id, amount, currency
+            PARTITION BY lead_id, is_conversion, problem IS NULL
+            ORDER BY outcome_at, known_at, is_copy, outcome, opportunity_id, amount, currency
         ) AS outcome_number
     FROM examined
 )
@@ -67,6 +65,6 @@ SELECT
     amount::float8 AS amount,
     currency::text AS currency,
     opportunity_id::text AS opportunity_id,
-    COALESCE(problem, CASE WHEN outcome_number > 1 THEN 'another outcome of this lead counts' END) AS problem
+    COALESCE(problem, CASE WHEN outcome_number > 1 THEN 'an earlier outcome of this lead counts' END) AS problem
 FROM ranked
 WHERE NOT is_copy OR (problem IS NULL AND outcome_number = 1);

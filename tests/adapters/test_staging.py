@@ -10,6 +10,8 @@ import pytest
 from psycopg import sql
 
 import sql as sql_files
+from features.labels import label
+from features.spine import spine
 from flows.adapters.database import Database
 from flows.adapters.migrations import install_source
 from flows.adapters.source_reader import read_sources
@@ -286,24 +288,46 @@ def test_an_activity_that_never_arrived_or_has_no_type_is_set_aside(crm: Crm) ->
     assert set(crm.findings("activity")) == {"ingested_at is infinite", "activity_type is missing"}
 
 
-def test_the_first_conversion_counts_and_the_others_are_counted(crm: Crm) -> None:
+def test_the_first_outcome_of_each_kind_counts_and_the_others_are_counted(crm: Crm) -> None:
     crm.add_lead("a")
+    crm.add_outcome("a", "disqualified", "2024-02-15")
     crm.add_outcome("a", "lost", "2024-01-10")
     crm.add_outcome("a", "converted", "2024-02-20", amount=7)
     crm.add_outcome("a", "converted", "2024-02-10", amount="12.50", opportunity_id="deal")
-    assert crm.read("outcome").select("outcome_at", "is_conversion", "amount", "opportunity_id").rows() == [
-        (at("2024-02-10"), True, 12.5, "deal")
+    columns = ("outcome", "outcome_at", "is_conversion", "amount", "opportunity_id")
+    assert crm.read("outcome").sort("outcome_at").select(columns).rows() == [
+        ("lost", at("2024-01-10"), False, None, None),
+        ("converted", at("2024-02-10"), True, 12.5, "deal"),
     ]
     assert crm.findings("outcome") == {
-        "another outcome of this lead counts": (2, ("a", "a"), "row set aside")
+        "an earlier outcome of this lead counts": (2, ("a", "a"), "row set aside")
     }
 
 
-def test_without_a_conversion_the_last_outcome_counts(crm: Crm) -> None:
-    crm.add_lead("a")
-    crm.add_outcome("a", "lost", "2024-01-10")
-    crm.add_outcome("a", "disqualified", "2024-02-10")
-    assert crm.read("outcome").select("outcome", "is_conversion").rows() == [("disqualified", False)]
+def test_a_lead_lost_before_it_converts_leaves_the_spine_like_one_that_stays_lost(crm: Crm) -> None:
+    """Whether a row exists must not depend on its label."""
+    for lead_id in ("stays lost", "comes back"):
+        crm.add_lead(lead_id)
+        crm.add_outcome(lead_id, "lost", "2024-01-10", ingested_at="2024-01-12")
+    crm.add_outcome("comes back", "converted", "2024-02-20")
+    sources, _ = read_sources(crm.database, AS_OF)
+    days = [date(2024, 1, day) for day in (5, 10, 11, 12, 13, 31)]
+    rows = spine(sources, days, max_age_days=365, for_training=False)
+    training = spine(sources, days, max_age_days=365, for_training=True)
+    labels = label(training, sources.outcome, AS_OF, horizon_days=30, reporting_lag_days=7)
+    open_on = {
+        lead_id: rows.filter(lead_id=lead_id)["snapshot_date"].to_list()
+        for lead_id in ("stays lost", "comes back")
+    }
+    assert open_on["stays lost"] == open_on["comes back"] == days[:4]
+    assert labels.select("lead_id", "snapshot_date", "label").rows() == [
+        ("comes back", days[0], 0),
+        ("stays lost", days[0], 0),
+        ("comes back", days[1], 0),
+        ("stays lost", days[1], 0),
+    ]
+    won = label(training, sources.outcome, date(2024, 3, 20), horizon_days=60, reporting_lag_days=7)
+    assert won["label"].to_list() == [1, 0, 1, 0]
 
 
 def test_a_conversion_after_as_of_does_not_hide_what_is_known(crm: Crm) -> None:
@@ -313,8 +337,10 @@ def test_a_conversion_after_as_of_does_not_hide_what_is_known(crm: Crm) -> None:
     crm.add_outcome("a", "converted", "2024-02-29", outcome_precision="day")
     crm.add_outcome("a", "converted", "2024-02-01", ingested_at="2024-03-02")
     assert crm.read("outcome")["outcome"].to_list() == ["lost"]
-    assert crm.read("outcome", date(2024, 3, 2)).select("outcome_at", "known_at").rows() == [
-        (at("2024-02-29"), at("2024-03-01"))
+    later = crm.read("outcome", date(2024, 3, 2)).sort("outcome_at")
+    assert later.select("outcome", "outcome_at", "known_at").rows() == [
+        ("lost", at("2024-01-10"), at("2024-01-10")),
+        ("converted", at("2024-02-29"), at("2024-03-01")),
     ]
 
 

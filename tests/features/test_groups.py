@@ -178,10 +178,11 @@ def test_account_counts_agree_with_a_naive_count(world):
     made = account(world, rows)
     for row in made.iter_rows(named=True):
         mates = _mates(world, row)
-        closed = {i["lead_id"]: i for i in world.outcome.iter_rows(named=True) if i["known_at"] < _start(row)}
+        known = world.outcome.filter(pl.col("known_at") < _start(row))
+        won, lost = (set(known.filter(is_conversion=kind)["lead_id"]) for kind in (True, False))
         assert row["account_other_lead_count"] == len(mates)
-        assert row["account_won_count"] == sum(closed[i]["is_conversion"] for i in mates if i in closed)
-        assert row["account_lost_count"] == sum(not closed[i]["is_conversion"] for i in mates if i in closed)
+        assert row["account_won_count"] == len(won & set(mates))
+        assert row["account_lost_count"] == len(lost & set(mates))
 
 
 def _start(row: dict):

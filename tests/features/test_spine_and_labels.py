@@ -47,6 +47,16 @@ def test_an_outcome_closes_the_lead_from_the_day_after_it_is_known(is_conversion
     assert open_at(world, 9) == []
 
 
+@pytest.mark.parametrize("for_training", [True, False])
+def test_a_conversion_after_a_loss_does_not_open_the_lead_again(for_training):
+    lost = an_outcome("L", 5, known=8.5, is_conversion=False)
+    world = sources(lead=[a_lead("L")], outcome=[an_outcome("L", 30), lost])
+    assert open_at(world, 5, for_training=for_training) == ["L"]
+    assert open_at(world, 8, for_training=for_training) == ([] if for_training else ["L"])
+    assert open_at(world, 9, for_training=for_training) == []
+    assert open_at(world, 40, for_training=for_training) == []
+
+
 def test_only_the_training_spine_knows_of_outcomes_that_arrived_later():
     world = sources(lead=[a_lead("L")], outcome=[an_outcome("L", 5, known=20)])
     assert open_at(world, 10, for_training=False) == ["L"]

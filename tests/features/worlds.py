@@ -48,7 +48,7 @@ def make_world(seed: int, n_leads: int, n_activities: int) -> Sources:
         lead=[_lead(rng, lead_id, created_at) for lead_id, created_at in born.items()],
         activity=[row for i in range(n_activities) for row in _activities(rng, i, _pick(rng, leads))],
         stage=[_stage(rng, _pick(rng, leads)) for _ in range(3 * n_leads)],
-        outcome=[_outcome(rng, lead_id, born[lead_id]) for lead_id in leads if rng.random() < 0.5],
+        outcome=[row for lead_id in leads for row in _outcomes(rng, lead_id, born[lead_id])],
         account=[_account(rng, i) for i in range(4)],
         field_history=[_history(rng, _pick(rng, leads)) for _ in range(2 * n_leads)],
     )
@@ -114,9 +114,17 @@ def _stage(rng: np.random.Generator, lead_id: str) -> dict:
     }
 
 
-def _outcome(rng: np.random.Generator, lead_id: str, created_at: datetime) -> dict:
+def _outcomes(rng: np.random.Generator, lead_id: str, created_at: datetime) -> list[dict]:
+    """A conversion, a loss, both in any order, or neither yet."""
+    return [
+        _outcome(rng, lead_id, created_at, is_conversion)
+        for is_conversion, share in ((True, 0.35), (False, 0.25))
+        if rng.random() < share
+    ]
+
+
+def _outcome(rng: np.random.Generator, lead_id: str, created_at: datetime, is_conversion: bool) -> dict:
     outcome_at = created_at + timedelta(days=float(rng.exponential(40)))
-    is_conversion = bool(rng.random() < 0.6)
     return {
         "lead_id": lead_id,
         "outcome": "converted" if is_conversion else "lost",
