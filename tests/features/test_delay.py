@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,8 @@ from features.delay import DelayCurve, expected_wins, rescore, soft_label
 from features.delay_estimation import MIN_AT_RISK, PSEUDO_WINS, estimate_delay_curve, fit_truncated_lognormal
 from features.readiness import readiness
 
+DATA = os.environ.get("LEADSCORE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data")
+OLIST = Path(DATA) / "olist"
 AS_OF = date(2025, 1, 1)
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 MU, SIGMA = math.log(14), math.log(160 / 14) / 1.2815515655446004
@@ -248,3 +252,23 @@ def test_readiness_without_rows_is_all_zero():
     empty = {"snapshot_date": pl.Date, "age_days": pl.Float64, "converted_at": pl.Datetime("us", "UTC")}
     found = readiness(pl.DataFrame(schema=empty), AS_OF, 60, 7)
     assert (found.mature_rows, found.open_rows, found.newest_mature) == (0, 0, None)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not OLIST.is_dir(), reason=f"no real data at {OLIST} (LEADSCORE_DATA_DIR)")
+def test_olist_half_a_year_before_its_last_win_already_looks_as_it_will():
+    leads = pl.read_csv(OLIST / "olist_marketing_qualified_leads_dataset.csv", try_parse_dates=True)
+    deals = pl.read_csv(OLIST / "olist_closed_deals_dataset.csv", try_parse_dates=True)
+    sample = deals.join(leads, on="mql_id").select(
+        created_at=pl.col("first_contact_date").cast(pl.Datetime("us", "UTC")),
+        known_at=pl.col("won_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+    )
+    as_of = date(2018, 6, 1)
+    days = (pl.col("known_at") - pl.col("created_at")).dt.total_seconds() / 86_400
+    known = sample.filter(pl.col("known_at") < datetime(2018, 6, 1, tzinfo=UTC)).select(days).to_series()
+    final = sample.select(days).to_series()
+    ages = (7.0, 14.0, 30.0, 60.0, 90.0)
+    truth_now, counted = (np.array([(s <= a).mean() for a in ages]) for s in (final, known))
+    estimated = estimate_delay_curve(sample, as_of, tail="lognormal")(ages)
+    assert np.abs(estimated - truth_now).max() < 0.04
+    assert np.abs(counted - truth_now).max() > 0.12
