@@ -211,7 +211,7 @@ def report(results: Results, ablation: bool, write: bool) -> None:
         parts = {"ablation": compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
     else:
         parts = {"summary": summary(results, names)}
-        for base in {"PKBoost", "PKBoost bag"} & set(names):
+        for base in [name for name in ("PKBoost", "PKBoost bag") if name in names]:
             part = f"against-{base.lower().replace(' ', '-')}"
             parts[part] = compare(results, base, [name for name in names if name != base])
         parts |= {f"per-set-{m.lower()}": per_set(results, names, m) for m in ("PR-AUC", "log-loss")}
