@@ -16,6 +16,10 @@ run: .venv/run.stamp ## install, start the embedded Postgres, fill it with a sim
 
 test: .venv/dev.stamp lint ## everything CI runs: lint, types, import contracts, tests
 	@$(BIN)/python -m pytest
+	@echo "once more without the compiler:"
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(INTERPRETED)
+
+INTERPRETED := $(addprefix tests/pkboost_core/test_, oracle.py histogram.py binning.py)
 
 lint: .venv/dev.stamp ## ruff, mypy, import contracts
 	@$(BIN)/ruff check .
