@@ -48,6 +48,21 @@ lint: .venv/dev.stamp ## ruff, mypy, import contracts
 	@$(PIP_UV) -r requirements/bench.txt
 	@touch $@
 
+BENCH := $(BIN)/python benchmarks/
+
+bench: .venv/bench.stamp ## rerun every benchmark and rewrite its tables (about an hour)
+	@$(BENCH)first_run.py --write
+	@$(BENCH)nights.py --write
+	@$(BENCH)monitors.py --write
+	@$(BENCH)quality.py --json .bench/quality.jsonl --write
+	@$(BENCH)perturbation.py --json .bench/perturbation.jsonl --write
+
+bench-quick: .venv/bench.stamp ## a glance at every benchmark, writing nothing (about two minutes)
+	@$(BENCH)nights.py --seeds 7 --exports x_education
+	@$(BENCH)monitors.py --quick
+	@$(BENCH)quality.py --quick
+	@$(BENCH)perturbation.py --quick
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml
 
 lock: .venv/bin/uv ## resolve the newest allowed versions and write requirements/*.txt

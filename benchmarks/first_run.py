@@ -1,6 +1,6 @@
 """The two commands of the README as a stranger runs them: a fresh clone, an empty folder, `make run` twice.
 
-python -m benchmarks.first_run --write
+python benchmarks/first_run.py --write
 """
 
 import argparse
@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.tables import machine, write
+from tables import machine, write
 
 ROOT = Path(__file__).parents[1]
 _KEPT = ("PATH", "HOME", "LANG")

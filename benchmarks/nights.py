@@ -1,6 +1,6 @@
 """Whole nights: simulated CRMs against the truth's ceiling, and real exports judged by what came later.
 
-    python -m benchmarks.nights --write
+    python benchmarks/nights.py --write
 
 For each seed a CRM of 10,000 leads is simulated and the night's own training is run on it. The model that
 is measured has seen what was known on the first day of the newest mature cohort, nothing more; the ceiling
@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-
-from benchmarks.datasets import data_dir
-from benchmarks.tables import machine, markdown, write
+from datasets import data_dir
+from tables import machine, markdown, write
 
 N_REDRAWN = 200
 README = Path(__file__).parents[1] / "README.md"
