@@ -205,8 +205,9 @@ def report(results: Results, ablation: bool, write: bool) -> None:
     """Print the tables, and put them into the document when asked to."""
     known = ABLATIONS if ablation else {**models.SINGLE, **models.BAGS}
     splits = {name: sum(key[2] == name for key in results) for name in known}
-    names = [name for name in known if splits[name] == max(splits.values())]
-    rest = [name for name in known if 0 < splits[name] < max(splits.values())]
+    enough = 1 if ablation else max(splits.values())
+    names = [name for name in known if splits[name] >= enough]
+    rest = [name for name in known if 0 < splits[name] < enough]
     if ablation:
         parts = {"ablation": compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
     else:
