@@ -112,7 +112,7 @@ class Database:
             yield connection
 
     def uri(self, dbname: str | None = None, hide_password: bool = False, role: str | None = None) -> str:
-        """A `postgresql://` URI for other libpq clients (ADBC, psql); it acts as `role` and in UTC.
+        """A `postgresql://` URI for other libpq clients (ADBC, psql); it acts as `role`, in UTC and UTF-8.
 
         For SQLAlchemy write `postgresql+psycopg` for the scheme.
         """
@@ -120,7 +120,9 @@ class Database:
         user, password = rest.pop("user", ""), rest.pop("password", "")
         host, port, name = rest.pop("host", ""), rest.pop("port", ""), rest.pop("dbname", "")
         if role:
-            rest["options"] = f"{rest.get('options', '')} -c role={role} -c TimeZone=UTC".strip()
+            # ADBC takes all text for UTF-8 without asking for it: a LATIN1 database made Polars crash
+            ours = f"-c role={role} -c TimeZone=UTC -c client_encoding=UTF8"
+            rest["options"] = f"{rest.get('options', '')} {ours}".strip()
         if host.startswith("/"):  # a socket's folder has no place in the authority of a URI
             rest, host, port = {"host": host, "port": port} | rest, "", ""
         secret = ":" + ("***" if hide_password else quote(password, safe="")) if password else ""
@@ -146,6 +148,11 @@ class Database:
             raise DatabaseUnavailableError(
                 f"{self._where()} runs Postgres {connection.info.server_version // 10_000};"
                 f" leadscore needs {OLDEST_SERVER} or newer"
+            )
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            raise DatabaseUnavailableError(
+                f"database {self.name} at {self._where()} has encoding SQL_ASCII, so nobody knows what the"
+                " bytes of its texts mean: restore a dump of it into a database with ENCODING 'UTF8'"
             )
         connection.execute("SELECT set_config('TimeZone', 'UTC', false)")
         if role is not None:

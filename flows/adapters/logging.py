@@ -16,6 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 OUR_PACKAGES = ("flows", "features", "simulator", "pkboost_core", "leadscore")
 FILE_ONLY = "leadscore.file_only"
+_TOLD_ANYWAY = ("prefect.flow_runs", "prefect.task_runs")  # how a run failed, twice with a traceback
 _LOG_BYTES = 5 << 20
 _PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]+:)[^\s@/]+@")
 _PASSWORD_IN_PAIRS = re.compile(r"(?i)(password['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&)]+)")
@@ -30,7 +31,8 @@ def configure_logging(root: Path, verbose: bool = False) -> None:
     """Send logs to stderr and to `<root>/logs/leadscore.log`.
 
     On stderr our own messages from INFO on and the libraries' from WARNING on; everything from INFO on in the
-    file. Must run before prefect is imported, which leaves a configured root logger alone.
+    file. What Prefect says of a failed run is for the file alone: the command says it in one sentence. Must
+    run before prefect is imported, which leaves a configured root logger alone.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def _stderr_handler(verbose: bool) -> logging.Handler:
 
 
 def _worth_showing(record: logging.LogRecord) -> bool:
-    if record.name in (FILE_ONLY, "py.warnings"):
+    if record.name in (FILE_ONLY, "py.warnings", *_TOLD_ANYWAY):
         return False
     ours = record.name.partition(".")[0] in OUR_PACKAGES
     return record.levelno >= (logging.INFO if ours else logging.WARNING)

@@ -7,6 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from adbc_driver_postgresql import dbapi
+from psycopg import sql
 from pydantic import SecretStr
 
 from flows.adapters.database import (
@@ -16,6 +18,7 @@ from flows.adapters.database import (
     exclusive,
     open_database,
 )
+from flows.adapters.migrations import migrate
 from flows.adapters.settings import Settings
 
 SECRET = "s3cret%-word"
@@ -163,6 +166,33 @@ def test_an_old_server_is_refused(database: Database, monkeypatch: pytest.Monkey
     monkeypatch.setattr("flows.adapters.database.OLDEST_SERVER", 99)
     with pytest.raises(DatabaseUnavailableError, match="runs Postgres 18; leadscore needs 99 or newer"):
         database.connect()
+
+
+def encoded(database: Database, name: str, encoding: str) -> Database:
+    """A new database of this encoding on the same server."""
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            sql.SQL(
+                "CREATE DATABASE {} ENCODING {} TEMPLATE template0 LOCALE_PROVIDER libc LC_COLLATE 'C'"
+                " LC_CTYPE 'C'"
+            ).format(sql.Identifier(name), sql.Literal(encoding))
+        )
+    return database.at(name)
+
+
+def test_text_of_unknown_encoding_is_refused(database: Database):
+    with pytest.raises(DatabaseUnavailableError, match=r"some_bytes .* SQL_ASCII.*ENCODING 'UTF8'"):
+        open_url(encoded(database, "some_bytes", "SQL_ASCII").uri())
+
+
+def test_text_in_another_encoding_is_read_as_text(database: Database):
+    western = encoded(database, "western", "LATIN1")
+    migrate(western)
+    with western.connect("crm_reader") as connection:
+        assert connection.execute("SELECT chr(252)").fetchone() == ("ü",)
+    with dbapi.connect(western.uri(role="crm_reader")) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT chr(252) AS letter")
+        assert cursor.fetch_arrow_table().to_pydict() == {"letter": ["ü"]}
 
 
 def test_the_lock_lets_one_in_and_names_the_holder(database: Database):

@@ -1,5 +1,6 @@
 """Nights on real parts: one Prefect server for the session, a simulated CRM for each module that asks."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -47,3 +48,16 @@ def simulated(database: Database, prefect: PrefectRuntime) -> Database:
     """The module's database with a small simulated CRM as its source."""
     load_simulated_crm(database, SMALL_CRM, Progress())
     return database
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Give the root logger back its handlers: commands put their own in place."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []
+    yield
+    for handler in root.handlers:
+        handler.close()
+    root.handlers, root.level = handlers, level
+    logging.captureWarnings(False)

@@ -177,18 +177,6 @@ def test_an_answer_is_strict_json(capsys: pytest.CaptureFixture[str]):
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": ["/x"], "c": {"1": True}}
 
 
-@pytest.fixture
-def logging_as_before():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers = []
-    yield
-    for handler in root.handlers:
-        handler.close()
-    root.handlers, root.level = handlers, level
-    logging.captureWarnings(False)
-
-
 @pytest.mark.usefixtures("logging_as_before")
 def test_our_messages_are_shown_and_the_libraries_are_kept_in_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
