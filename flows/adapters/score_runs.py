@@ -101,6 +101,28 @@ def roll_back(database: Database, model_key: str, run_id: int | None = None) -> 
     return chosen
 
 
+def put_back_scores_of(database: Database, model_key: str, model_version: str) -> tuple[int, date] | None:
+    """Put the newest scores of a model version in force, if they are still at hand.
+
+    Where its scores are in force already nothing is done, so that a second call is harmless.
+
+    Returns
+    -------
+    tuple : run_id and as-of date of the version's scores, now in force; None where none are at hand.
+    """
+    with database.begin(ROLE) as connection:
+        rows = connection.execute(score_tables.runs_to_fall_back_to(model_key)).all()
+        current = connection.execute(score_tables.current_run(model_key)).first()
+    of_version = [row for row in rows if row.model_version == model_version]
+    if not of_version:
+        return None
+    newest = max(of_version, key=lambda row: (row.as_of_date, row.run_id))
+    if current is None or current.run_id not in {row.run_id for row in of_version}:
+        roll_back(database, model_key, newest.run_id)
+        return newest.run_id, newest.as_of_date
+    return current.run_id, current.as_of_date
+
+
 def _before(newest_first: list[int], current: sa.Row[Any] | None) -> int:
     """The run published just before the current one, or -1."""
     if current is None or current.run_id not in newest_first:

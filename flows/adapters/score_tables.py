@@ -210,10 +210,10 @@ def delete_old_runs(model_key: str, kept: int) -> sa.Delete:
 
 
 def runs_to_fall_back_to(model_key: str) -> sa.Executable:
-    """Published runs whose scores are still at hand, newest first: run_id and as_of_date."""
+    """Published runs whose scores are still at hand, newest first: run_id, as_of_date and model_version."""
     rows = sa.exists().where(lead_score_published.c.run_id == score_run.c.run_id)
     return (
-        sa.select(score_run.c.run_id, score_run.c.as_of_date)
+        sa.select(score_run.c.run_id, score_run.c.as_of_date, score_run.c.model_version)
         .where(score_run.c.model_key == model_key, score_run.c.state == "published", rows)
         .order_by(score_run.c.published_at.desc())
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -14,7 +15,9 @@ from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, database_of, 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from flows.adapters.database import Database
     from flows.adapters.registry import ModelVersion, Registry
+    from flows.adapters.settings import Settings
 
 app = App(
     name="models",
@@ -64,28 +67,56 @@ def promote(version: int, *, reason: Reason = "by hand", output: Output = DEFAUL
 
 @app.command
 def rollback(*, reason: Reason = "by hand", output: Output = DEFAULT_OUTPUT) -> Answer:
-    """Make the previous champion the champion again.
+    """Make the previous champion the champion again, and put its last scores back in force.
+
+    Scores of the last few nights are at hand; where the champion has none of them, the next night rescores.
 
     Example: leadscore models rollback --reason "complaints from sales"
     """
-    with _registry(output) as registry:
-        return _one(registry.rollback(reason))
+    with _resources(output) as (settings, database, registry):
+        from flows.adapters.database import exclusive
+        from flows.adapters.score_runs import put_back_scores_of
+
+        with exclusive(database, "nightly"):  # a night going on would publish over what is put back here
+            # Scores first: the history of champions forgets the one rolled back. Stopped between the two
+            # steps, a second call finds the same previous champion, and its scores already in force.
+            version = registry.previous_champion()
+            found = put_back_scores_of(database, settings.model_key, str(version))
+            champion = registry.rollback(reason)
+    in_force = None if found is None else {"run_id": found[0], "as_of": found[1]}
+    return _one(champion, scores_in_force=in_force, scores=_what_happened(champion.version, found))
+
+
+def _what_happened(version: int, found: tuple[int, date] | None) -> str:
+    if found is None:
+        return (
+            f"none of version {version} are at hand: the published ones stay until the next night rescores,"
+            " or `leadscore score`"
+        )
+    return f"those of {found[1]} (run {found[0]}), made by version {version}, are in force"
+
+
+@contextmanager
+def _resources(output: Output) -> Iterator[tuple[Settings, Database, Registry]]:
+    with opened(output) as (settings, progress), database_of(settings, progress) as database:
+        from flows.adapters.registry import open_registry
+
+        yield settings, database, open_registry(settings, database)
 
 
 @contextmanager
 def _registry(output: Output) -> Iterator[Registry]:
-    with opened(output) as (settings, progress), database_of(settings, progress) as database:
-        from flows.adapters.registry import open_registry
-
-        yield open_registry(settings, database)
+    with _resources(output) as (_, _, registry):
+        yield registry
 
 
-def _one(version: ModelVersion) -> Answer:
+def _one(version: ModelVersion, scores: str | None = None, **more: Any) -> Answer:
     from flows.commands.summary import facts_table
 
-    payload = asdict(version)
+    told = {} if scores is None else {"scores": scores}
+    payload = asdict(version) | more | told
     facts: dict[str, Any] = {name: payload[name] for name in ("version", "run_id", "created_at")}
-    facts["aliases"] = ", ".join(version.aliases) or None
+    facts |= {"aliases": ", ".join(version.aliases) or None} | told
     return Answer(
         payload, lambda: facts_table(facts | payload["metrics"] | payload["params"] | payload["tags"])
     )
