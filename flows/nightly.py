@@ -23,7 +23,7 @@ from features.matrix import NOT_FEATURES
 from features.sources import Sources
 from flows import night_report
 from flows.adapters import score_runs
-from flows.adapters.database import Database, exclusive, open_database
+from flows.adapters.database import Database, DatabaseUnavailableError, exclusive, open_database
 from flows.adapters.hindsight import converted_since
 from flows.adapters.memory import PeakMemory
 from flows.adapters.migrations import SourceError, installed_source, migrate
@@ -75,9 +75,12 @@ _GIVEN: ContextVar[tuple[Settings, Database, Progress] | None] = ContextVar("giv
 
 
 def _lost_connection(_task: Any, _run: Any, state: Any) -> bool:
-    """Retry when the connection broke; an error in the data is the same the next time."""
+    """Retry when the connection broke; an error in the data, or a full disk, is the same the next time."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, psycopg.OperationalError | ConnectionError)
+    reason = error.__cause__ or error  # adapters say it in words of their own
+    if isinstance(reason, psycopg.errors.DiskFull):
+        return False
+    return isinstance(reason, psycopg.OperationalError | ConnectionError | DatabaseUnavailableError)
 
 
 _OUTSIDE: dict[str, Any] = {

@@ -30,6 +30,16 @@ CREATE TRIGGER no_space BEFORE INSERT ON scoring.lead_score_published
     FOR EACH STATEMENT EXECUTE FUNCTION public.no_space();
 """
 
+LOSES_ITS_CONNECTION_ONCE = """
+CREATE SEQUENCE public.attempt;
+CREATE FUNCTION public.cut_off() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+    IF nextval('public.attempt') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER cut_off BEFORE INSERT ON scoring.lead_score_published
+    FOR EACH STATEMENT EXECUTE FUNCTION public.cut_off();
+"""
+
 
 @dataclass
 class CommandLine:
@@ -240,6 +250,16 @@ def test_a_full_disk_at_publication(leadscore: CommandLine, good, simulated: Dat
         message = leadscore.error("nightly", "--as-of", TOMORROW)
     assert "the database's disk is full" in message
     assert "the scores in force are untouched; free space, run again" in message
+
+
+def test_a_connection_lost_at_publication_is_tried_again(leadscore: CommandLine, simulated: Database):
+    undo = "DROP FUNCTION public.cut_off CASCADE; DROP SEQUENCE public.attempt"
+    with executed(simulated, LOSES_ITS_CONNECTION_ONCE, undo):
+        status, night = leadscore("nightly", "--as-of", TOMORROW)
+        with simulated.connect() as connection:
+            assert connection.execute("SELECT last_value FROM public.attempt").fetchone() == (2,)
+    assert status == 0
+    assert_sound(published(simulated), night)
 
 
 def test_text_that_is_not_utf_8(leadscore: CommandLine, good, tmp_path: Path):
