@@ -18,7 +18,7 @@ NODE = np.dtype(
         ("right", np.int32),
         ("depth", np.int32),
         ("threshold", np.float64),  # raw value: x <= threshold goes left
-        ("value", np.float64),  # leaf: learning_rate * (-G / (H + lambda)), clipped; inner node: the same, unused
+        ("value", np.float64),  # learning_rate * (-G / (H + lambda)), clipped; unused in inner nodes
         ("gain", np.float64),  # gain of the split; 0 in a leaf
         ("cover", np.float64),  # sum of sample weights of the training rows that reach the node
         ("count", np.int64),  # number of training rows that reach the node

@@ -41,7 +41,7 @@ def hash_rows(codes, out):
 
 @fast_helper
 def exponential(x):
-    """Return exp(x) to about 6e-8, by a polynomial that compiles to vector code: five times faster than libm."""
+    """Return exp(x) to about 6e-8, by a polynomial that compiles to vector code: five times libm's speed."""
     x = min(max(x, -700.0), 700.0)
     k = math.floor(x * 1.4426950408889634 + 0.5)
     r = x - k * 0.6931471805599453

@@ -75,7 +75,7 @@ def tracking_uri(settings: Settings, database: Database) -> str:
 
 
 def preload() -> None:
-    """Import MLflow and its database store, 1.7 s, at a moment when the caller would wait for something else."""
+    """Import MLflow and its database store, 1.7 s, while the caller would wait for something else."""
     _mlflow()
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
