@@ -12,7 +12,7 @@ from pkboost_core.compiled import helper, prefetch
 LOW_HALF = 0xFFFFFFFF
 
 SPARSE = 6
-"""Nodes with less than one in so many rows of the table have their codes prefetched: 2-9 times faster at 1M."""
+"""Nodes with less than one in so many rows of the table prefetch their codes: 2-9 times faster at 1M."""
 
 BATCH = 64
 """Rows whose codes are requested ahead."""

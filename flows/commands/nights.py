@@ -85,6 +85,9 @@ def _ready(output: Output, fill: bool = False) -> Iterator[tuple[Settings, Datab
             _fill_when_empty(database, progress)
         with progress.stage("start prefect"):
             import flows.nightly  # noqa: F401 - 3 s of imports while the server starts
+            from flows.adapters.registry import preload
+
+            preload()
 
             prefect.wait_ready()
         yield settings, database, progress
