@@ -1,37 +1,31 @@
 """Gradient boosting for rare positives: the estimator that users see."""
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
 from pkboost_core.binning import Binning, fit_binning
 from pkboost_core.calibration import Calibration, fit_calibration
-from pkboost_core.columns import column_positions, feature_names, to_matrix, to_vector, to_weights
-from pkboost_core.dtypes import NODE
-from pkboost_core.ensemble import Ensemble
-from pkboost_core.estimator import Estimator
-from pkboost_core.params import (
-    check_parameters,
-    learning_rate_for,
-    max_bins_for,
-    min_child_hessian_for,
-    pos_weight_for,
+from pkboost_core.columns import (
+    check_codes,
+    check_not_empty,
+    column_positions,
+    feature_names,
+    to_matrix,
+    to_weights,
 )
+from pkboost_core.ensemble import Ensemble, join_trees
+from pkboost_core.estimator import Estimator
+from pkboost_core.holdout import to_units
+from pkboost_core.params import check_parameters, max_bins_for, plain, pos_weight_for
+from pkboost_core.plan import make_plan
 from pkboost_core.predictor import leaf_ids, raw_scores
-from pkboost_core.splitting import SplitRules
-from pkboost_core.training import Boosted, Plan, Rows, boost, cross_validate, join_trees, refit
-
-MIN_HELD_OUT_POSITIVES = 20
-"""With fewer rows of either class in the holdout, early stopping goes by K folds instead."""
-
-N_FOLDS = 5
-
-UNCHECKED_TREES = 100
-"""Trees grown when early stopping is asked for but there are too few rows of a class to judge by."""
+from pkboost_core.rows import Rows, make_rows
+from pkboost_core.stopping import Fitted, Stopping, fit_trees
+from pkboost_core.targets import check_two_classes, encode_known, encode_target, weighted_mean
+from pkboost_core.training import Plan
 
 
 class PKBoostClassifier(Estimator):
@@ -191,13 +185,25 @@ class PKBoostClassifier(Estimator):
         check_two_classes(target, weight)
         rng = np.random.default_rng(self.random_state_)
         binning = fit_binning(values, self._max_bins(len(values)), self._is_categorical, weight, rng)
-        pos_weight = pos_weight_for(self.scale_pos_weight, _mean(target, weight))
+        pos_weight = pos_weight_for(self.scale_pos_weight, weighted_mean(target, weight))
         rows = make_rows(binning, values, target, weight, pos_weight)
-        plan = self._plan(binning, rows, pos_weight)
+        plan = make_plan(
+            self.get_params(),
+            binning,
+            rows,
+            self._names(),
+            pos_weight,
+            int(self.random_state_),
+            self._report,
+            len(rows),
+        )
+        self._directions = plan.monotonic
         held = None if eval_set is None else self._held_out(eval_set, binning, pos_weight)
-        trees, truth, raw = self._boost(rows, plan, held, rng, to_units(groups, len(values)))
-        self._finish(trees, plan)
-        self._calibrate(truth, raw)
+        fit = self._fit_trees(rows, plan, held, rng, to_units(groups, len(values)))
+        self.ensemble_ = join_trees(fit.trees, binning, plan.base_score + plan.score_shift)
+        self.n_trees_ = len(fit.trees)
+        self.validation_loss_ = fit.losses
+        self.calibration_ = self._calibrated(fit)
         return self
 
     def _start_fit(self, X: Any) -> np.ndarray:
@@ -225,49 +231,8 @@ class PKBoostClassifier(Estimator):
     def _max_bins(self, n_rows: int) -> int:
         return max_bins_for(n_rows) if self.max_bins == "auto" else int(self.max_bins)
 
-    def _plan(self, binning: Binning, rows: Rows, pos_weight: float) -> Plan:
-        names = list(self.feature_names_in_) if hasattr(self, "feature_names_in_") else None
-        monotonic = monotonic_directions(self.monotonic_constraints, names, binning)
-        self._directions = monotonic
-        base = math.log(_mean(rows.target, rows.weight) / (1.0 - _mean(rows.target, rows.weight)))
-        return Plan(
-            binning=binning,
-            rules=self._rules(len(rows), bool(monotonic.any())),
-            monotonic=monotonic,
-            groups=interaction_groups(self.interaction_constraints, names, binning.n_features),
-            base_score=round(base, 10),
-            score_shift=-math.log(pos_weight),
-            n_trees=int(self.n_estimators),
-            patience=int(self.n_iter_no_change),
-            subsample=float(self.subsample),
-            colsample=float(self.colsample),
-            max_delta_step=math.inf if self.max_delta_step is None else float(self.max_delta_step),
-            seed=int(self.random_state_),
-            report=self._report,
-        )
-
-    def _rules(self, n_rows: int, is_bounded: bool) -> SplitRules:
-        auto_rate = self.learning_rate == "auto"
-        auto_hessian = self.min_child_hessian == "auto"
-        count_channel = 1 if self.min_samples_leaf > 1 else -1
-        label_channel = (2 if count_channel > 0 else 1) if self.mi_weight > 0 else -1
-        return SplitRules(
-            l2=float(self.l2_regularization),
-            min_child_hessian=min_child_hessian_for(n_rows)
-            if auto_hessian
-            else float(self.min_child_hessian),
-            min_split_gain=float(self.min_split_gain),
-            mi_weight=float(self.mi_weight),
-            mi_decay=float(self.mi_decay),
-            categorical_smoothing=float(self.categorical_smoothing),
-            min_samples_leaf=int(self.min_samples_leaf),
-            max_depth=1000 if self.max_depth is None else int(self.max_depth),
-            max_leaf_nodes=int(self.max_leaf_nodes),
-            learning_rate=learning_rate_for(n_rows) if auto_rate else float(self.learning_rate),
-            is_bounded=int(is_bounded),
-            count_channel=count_channel,
-            label_channel=label_channel,
-        )
+    def _names(self) -> list[str] | None:
+        return list(self.feature_names_in_) if hasattr(self, "feature_names_in_") else None
 
     def _report(self, n_trees: int, loss: float) -> bool:
         if self.verbose and n_trees % self.verbose == 0:
@@ -282,74 +247,22 @@ class PKBoostClassifier(Estimator):
             eval_set = eval_set[0]
         values = self._matrix(eval_set[0])
         check_not_empty(values)
-        target = self._encode_known(eval_set[1], len(values))
+        target = encode_known(eval_set[1], len(values), self.classes_)
         weight = to_weights(eval_set[2] if len(eval_set) > 2 else None, len(values))
         return make_rows(binning, values, target, weight, pos_weight)
 
-    def _encode_known(self, y: Any, n_rows: int) -> np.ndarray:
-        labels = to_vector(y, n_rows, "y of eval_set")
-        if not np.isin(labels, self.classes_).all():
-            target = labels.astype(np.float64)
-            if not ((target >= 0) & (target <= 1)).all():
-                raise ValueError(f"y of eval_set has labels other than {self.classes_.tolist()}")
-            return target
-        return (labels == self.classes_[1]).astype(np.float64)
+    def _fit_trees(
+        self, rows: Rows, plan: Plan, held: Rows | None, rng: np.random.Generator, units: np.ndarray
+    ) -> Fitted:
+        stopping = Stopping(self.early_stopping, float(self.validation_fraction), self.refit)
+        return fit_trees(rows, plan, stopping, units, rng, held, int(self.n_threads))
 
-    def _boost(
-        self,
-        rows: Rows,
-        plan: Plan,
-        held: Rows | None,
-        rng: np.random.Generator,
-        units: np.ndarray,
-    ) -> tuple[Sequence[np.ndarray], Rows | None, np.ndarray]:
-        """Return the trees, and rows they were not trained on (None when there are none) with raw scores."""
-        self.validation_loss_ = np.zeros(0)
-        if held is not None:
-            patience = plan.patience if self.early_stopping else plan.n_trees
-            fit = boost(rows, _with(plan, patience=patience), held)
-            self.validation_loss_ = fit.losses
-            return fit.trees, held, fit.raw
-        if not self.early_stopping:
-            return boost(rows, plan).trees, None, np.zeros(0)
-        is_positive = np.bincount(units, weights=rows.loss_target >= 0.5) > 0
-        fewest = int(min(is_positive.sum(), (~is_positive).sum()))
-        if fewest * self.validation_fraction >= MIN_HELD_OUT_POSITIVES:
-            return self._boost_with_holdout(rows, plan, is_positive, units, rng)
-        if fewest < 2:
-            return (
-                boost(rows, _with(plan, n_trees=min(plan.n_trees, UNCHECKED_TREES))).trees,
-                None,
-                np.zeros(0),
-            )
-        folds = stratified_folds(is_positive, min(N_FOLDS, fewest), rng)[units]
-        best, raw = cross_validate(rows, plan, folds)
-        return boost(rows, _with(plan, n_trees=best)).trees, rows, raw
-
-    def _boost_with_holdout(
-        self, rows: Rows, plan: Plan, is_positive: np.ndarray, units: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Sequence[np.ndarray], Rows, np.ndarray]:
-        is_held = stratified_share(is_positive, self.validation_fraction, rng)[units]
-        held = rows.take(np.flatnonzero(is_held))
-        fit: Boosted = boost(rows.take(np.flatnonzero(~is_held)), plan, held)
-        self.validation_loss_ = fit.losses
-        return (refit(fit.trees, rows, plan) if self.refit else fit.trees), held, fit.raw
-
-    def _finish(self, trees: Sequence[np.ndarray], plan: Plan) -> None:
-        nodes, offsets = join_trees(trees, plan.binning)
-        base_score = np.array([plan.base_score + plan.score_shift])
-        self.ensemble_ = Ensemble(
-            nodes, offsets, base_score, plan.binning.thresholds, plan.binning.is_categorical
-        )
-        self.n_trees_ = len(trees)
-
-    def _calibrate(self, truth: Rows | None, raw: np.ndarray) -> None:
-        if truth is None or self.calibration == "none":
-            self.calibration_ = Calibration()
-            return
-        weight = truth.loss_weight if len(truth.loss_weight) else None
-        self.calibration_ = fit_calibration(
-            raw, truth.loss_target, weight, kind=self.calibration, seed=int(self.random_state_)
+    def _calibrated(self, fit: Fitted) -> Calibration:
+        if not len(fit.raw) or self.calibration == "none":
+            return Calibration()
+        weight = fit.weight if len(fit.weight) else None
+        return fit_calibration(
+            fit.raw, fit.target, weight, kind=self.calibration, seed=int(self.random_state_)
         )
 
     def _matrix(self, X: Any) -> np.ndarray:
@@ -360,8 +273,8 @@ class PKBoostClassifier(Estimator):
                 f"X has {values.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input"
             )
-        expected = getattr(self, "feature_names_in_", None)
-        if names is not None and expected is not None and names != list(expected):
+        expected = self._names()
+        if names is not None and expected is not None and names != expected:
             at = next(i for i, pair in enumerate(zip(names, expected, strict=True)) if pair[0] != pair[1])
             raise ValueError(
                 f"feature order differs from the model: expected {expected[at]} at {at}, got {names[at]}"
@@ -404,13 +317,10 @@ class PKBoostClassifier(Estimator):
     def to_state(self) -> dict[str, Any]:
         """Return the fitted model as numbers, arrays and JSON values."""
         self._check_is_fitted()
-        ensemble = self.ensemble_
-        params = {k: _plain(v) for k, v in self.get_params().items() if k != "callbacks"}
+        params = {name: plain(value) for name, value in self.get_params().items() if name != "callbacks"}
         if isinstance(self.monotonic_constraints, Mapping):
             params["monotonic_constraints"] = self._directions.tolist()
-        nodes = {name: np.ascontiguousarray(ensemble.nodes[name]) for name in NODE.names or ()}
         names = getattr(self, "feature_names_in_", None)
-        cuts = [np.zeros(0), *ensemble.bin_thresholds]
         return {
             "params": params,
             "classes": self.classes_.tolist(),
@@ -420,12 +330,7 @@ class PKBoostClassifier(Estimator):
             "random_state": int(self.random_state_),
             "calibration": self.calibration_.to_state(),
             "validation_loss": self.validation_loss_,
-            "nodes": nodes,
-            "tree_offsets": ensemble.tree_offsets,
-            "base_score": ensemble.base_score,
-            "thresholds": np.concatenate(cuts),
-            "threshold_counts": np.array([len(c) for c in ensemble.bin_thresholds], dtype=np.int64),
-            "is_categorical": ensemble.is_categorical,
+            **self.ensemble_.to_state(),
         }
 
     @classmethod
@@ -433,20 +338,7 @@ class PKBoostClassifier(Estimator):
         """Rebuild a fitted model from `to_state`."""
         model = cls(**state["params"])
         check_parameters(model.get_params())
-        nodes = np.zeros(len(state["nodes"]["feature"]), dtype=NODE)
-        for name in NODE.names or ():
-            nodes[name] = state["nodes"][name]
-        counts = np.asarray(state["threshold_counts"])
-        thresholds = tuple(
-            np.split(np.asarray(state["thresholds"], dtype=np.float64), np.cumsum(counts)[:-1])
-        )
-        model.ensemble_ = Ensemble(
-            nodes,
-            np.asarray(state["tree_offsets"], dtype=np.int64),
-            np.asarray(state["base_score"], dtype=np.float64),
-            thresholds if len(counts) else (),
-            np.asarray(state["is_categorical"], dtype=np.bool_),
-        )
+        model.ensemble_ = Ensemble.from_state(state)
         model.classes_ = np.array(state["classes"], dtype=np.dtype(state["classes_dtype"]))
         model.n_features_in_ = int(state["n_features"])
         if state["feature_names"] is not None:
@@ -461,158 +353,3 @@ class PKBoostClassifier(Estimator):
 def drawn_seed() -> int:
     """Return a seed from the operating system, 32 bits."""
     return int(np.random.SeedSequence().generate_state(1)[0])
-
-
-def _with(plan: Plan, **changes: Any) -> Plan:
-    return replace(plan, **changes)
-
-
-def _mean(target: np.ndarray, weight: np.ndarray | None) -> float:
-    if weight is None or not len(weight):
-        return float(np.mean(target, dtype=np.float64))
-    return float(np.average(target.astype(np.float64), weights=weight.astype(np.float64)))
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy scalars and arrays, tuples and mappings into what JSON can hold."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(v) for v in value]
-    return value
-
-
-def check_not_empty(values: np.ndarray) -> None:
-    """Raise ValueError for a matrix without rows or columns."""
-    if values.shape[0] == 0:
-        raise ValueError(f"X has 0 rows (Found array with 0 sample(s), shape={values.shape})")
-    if values.shape[1] == 0:
-        raise ValueError(
-            f"X has no columns: 0 feature(s) (shape={values.shape}) while a minimum of 1 is required."
-        )
-
-
-def check_codes(column: np.ndarray, name: Any) -> None:
-    """Raise ValueError when a categorical column holds anything but non-negative integers and NaN."""
-    known = column[~np.isnan(column)]
-    bad = known[(known < 0) | (known != np.floor(known)) | np.isinf(known)]
-    if len(bad):
-        raise ValueError(
-            f"categorical column {name!r} holds {bad[0]:g}; expected integer codes >= 0, NaN where missing"
-        )
-
-
-def encode_target(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Turn labels into float64 targets in [0, 1] and return them with the two classes.
-
-    Floats within [0, 1] with values strictly between are soft targets for the classes 0 and 1.
-    """
-    labels = to_vector(y, n_rows, "y")
-    if labels.dtype.kind == "O" and all(isinstance(label, bool | int | float) for label in labels):
-        labels = np.array(labels.tolist())
-    if labels.dtype.kind == "f":
-        if not np.isfinite(labels).all():
-            raise ValueError(f"y contains NaN or infinity at row {np.flatnonzero(~np.isfinite(labels))[0]}")
-        if (labels != np.floor(labels)).any():
-            if labels.min() < 0 or labels.max() > 1:
-                raise ValueError(
-                    f"Unknown label type: y has values from {labels.min():g} to {labels.max():g}; "
-                    "expected two classes, or soft targets in [0, 1]"
-                )
-            return labels.astype(np.float64), np.array([0, 1])
-    classes = np.unique(labels)
-    if len(classes) > 2:
-        shown = ", ".join(map(repr, classes[:5].tolist()))
-        raise ValueError(f"Only binary classification is supported. y has {len(classes)} classes: {shown}")
-    return (labels == classes[-1]).astype(np.float64), classes
-
-
-def check_two_classes(target: np.ndarray, weight: np.ndarray | None) -> None:
-    """Raise ValueError when all weight lies on one class."""
-    mean = _mean(target, weight)
-    if mean <= 0.0 or mean >= 1.0 or target.min() == target.max() in (0.0, 1.0):
-        raise ValueError("y has one class only (classifier can't train when only one class is present.)")
-
-
-def monotonic_directions(constraints: Any, names: list[str] | None, binning: Binning) -> np.ndarray:
-    """Return one direction per feature, int64."""
-    directions = np.zeros(binning.n_features, dtype=np.int64)
-    if constraints is None:
-        return directions
-    if isinstance(constraints, Mapping):
-        pairs = list(constraints.items())
-    elif len(constraints) == binning.n_features:
-        pairs = list(enumerate(constraints))
-    else:
-        raise ValueError(
-            f"monotonic_constraints has {len(constraints)} entries, X has {binning.n_features} columns"
-        )
-    for column, direction in pairs:
-        position = column_positions([column], names, binning.n_features, "monotonic_constraints")[0]
-        if direction not in (-1, 0, 1):
-            raise ValueError(f"monotonic_constraints[{column!r}]={direction!r} should be -1, 0 or 1")
-        if direction and binning.is_categorical[position]:
-            raise ValueError(f"monotonic_constraints[{column!r}]={direction!r}: that column is categorical")
-        directions[position] = direction
-    return directions
-
-
-def interaction_groups(constraints: Any, names: list[str] | None, n_features: int) -> np.ndarray:
-    """Return the groups of each feature as bits of uint64."""
-    if constraints is None:
-        return np.full(n_features, ~np.uint64(0), dtype=np.uint64)
-    groups = [column_positions(group, names, n_features, "interaction_constraints") for group in constraints]
-    alone = sorted(set(range(n_features)) - {f for group in groups for f in group})
-    groups += [[f] for f in alone]
-    if len(groups) > 64:
-        raise ValueError(
-            f"interaction_constraints make {len(groups)} groups (single columns included), at most 64"
-        )
-    bits = np.zeros(n_features, dtype=np.uint64)
-    for position, group in enumerate(groups):
-        bits[group] |= np.uint64(1 << position)
-    return bits
-
-
-def make_rows(
-    binning: Binning, values: np.ndarray, target: np.ndarray, weight: np.ndarray | None, pos_weight: float
-) -> Rows:
-    """Bin a matrix and join it with targets and weights, positives weighted by `pos_weight` for boosting."""
-    loss_target = target.astype(np.float32)
-    loss_weight = np.zeros(0, np.float32) if weight is None else weight.astype(np.float32)
-    boost_target, boost_weight = loss_target, loss_weight
-    if pos_weight != 1.0:
-        factor = 1.0 - target + pos_weight * target
-        boost_target = (pos_weight * target / factor).astype(np.float32)
-        boost_weight = (factor if weight is None else factor * weight).astype(np.float32)
-    return Rows(binning.transform(values), boost_target, boost_weight, loss_target, loss_weight)
-
-
-def to_units(groups: Any, n_rows: int) -> np.ndarray:
-    """Number the groups, int64 (n_rows,); without groups every row is its own."""
-    if groups is None:
-        return np.arange(n_rows)
-    labels = np.asarray(groups)
-    if labels.shape != (n_rows,):
-        raise ValueError(f"groups has shape {labels.shape}, X has {n_rows} rows: give one label per row")
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-
-
-def stratified_share(is_positive: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Mark a random share of the units (rows or groups) of each class."""
-    is_held = np.zeros(len(is_positive), dtype=bool)
-    for mask in (is_positive, ~is_positive):
-        index = rng.permutation(np.flatnonzero(mask))
-        is_held[index[: round(share * len(index))]] = True
-    return is_held
-
-
-def stratified_folds(is_positive: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Deal the units (rows or groups) of each class to folds, at random."""
-    folds = np.empty(len(is_positive), dtype=np.int64)
-    for mask in (is_positive, ~is_positive):
-        index = rng.permutation(np.flatnonzero(mask))
-        folds[index] = np.arange(len(index)) % n_folds
-    return folds

@@ -97,3 +97,23 @@ def column_positions(columns: Any, names: list[str] | None, n_features: int, wha
         else:
             positions.append(int(column))
     return positions
+
+
+def check_not_empty(values: np.ndarray) -> None:
+    """Raise ValueError for a matrix without rows or columns."""
+    if values.shape[0] == 0:
+        raise ValueError(f"X has 0 rows (Found array with 0 sample(s), shape={values.shape})")
+    if values.shape[1] == 0:
+        raise ValueError(
+            f"X has no columns: 0 feature(s) (shape={values.shape}) while a minimum of 1 is required."
+        )
+
+
+def check_codes(column: np.ndarray, name: Any) -> None:
+    """Raise ValueError when a categorical column holds anything but non-negative integers and NaN."""
+    known = column[~np.isnan(column)]
+    bad = known[(known < 0) | (known != np.floor(known)) | np.isinf(known)]
+    if len(bad):
+        raise ValueError(
+            f"categorical column {name!r} holds {bad[0]:g}; expected integer codes >= 0, NaN where missing"
+        )

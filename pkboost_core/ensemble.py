@@ -1,8 +1,13 @@
 """The trees of a fitted booster: plain arrays that prediction, explanation and storage share."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+
+from pkboost_core.binning import Binning
+from pkboost_core.dtypes import NODE
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,46 @@ class Ensemble:
     def n_trees(self) -> int:
         """Number of trees over all outputs."""
         return len(self.tree_offsets) - 1
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the trees as a dict of plain arrays, one per field of a node."""
+        return {
+            "nodes": {name: np.ascontiguousarray(self.nodes[name]) for name in NODE.names or ()},
+            "tree_offsets": self.tree_offsets,
+            "base_score": self.base_score,
+            "thresholds": np.concatenate([np.zeros(0), *self.bin_thresholds]),
+            "threshold_counts": np.array([len(cuts) for cuts in self.bin_thresholds], dtype=np.int64),
+            "is_categorical": self.is_categorical,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_state`; `integrity.check_ensemble` says whether the trees are safe to walk."""
+        nodes = np.zeros(len(state["nodes"]["feature"]), dtype=NODE)
+        for name in NODE.names or ():
+            nodes[name] = state["nodes"][name]
+        counts = np.asarray(state["threshold_counts"])
+        cuts = np.split(np.asarray(state["thresholds"], dtype=np.float64), np.cumsum(counts)[:-1])
+        return cls(
+            nodes,
+            np.asarray(state["tree_offsets"], dtype=np.int64),
+            np.asarray(state["base_score"], dtype=np.float64),
+            tuple(cuts) if len(counts) else (),
+            np.asarray(state["is_categorical"], dtype=np.bool_),
+        )
+
+
+def join_trees(trees: Sequence[np.ndarray], binning: Binning, base_score: float) -> Ensemble:
+    """Lay trees one after another, child indices made global and thresholds raw."""
+    offsets = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])]).astype(np.int64)
+    nodes = np.zeros(offsets[-1], dtype=NODE)
+    for name in NODE.names or ():  # field by field: copying whole records would leave noise in the padding
+        nodes[name] = np.concatenate([np.zeros(0, NODE)[name], *(tree[name] for tree in trees)])
+    shift = np.repeat(offsets[:-1], np.diff(offsets)).astype(np.int32)
+    is_inner = ~nodes["is_leaf"]
+    nodes["left"][is_inner] += shift[is_inner]
+    nodes["right"][is_inner] += shift[is_inner]
+    for i in np.flatnonzero(is_inner & ~nodes["is_categorical"]):
+        cuts, code = binning.thresholds[nodes["feature"][i]], nodes["bin_threshold"][i]
+        nodes["threshold"][i] = cuts[code] if code < len(cuts) else np.inf
+    return Ensemble(nodes, offsets, np.array([base_score]), binning.thresholds, binning.is_categorical)

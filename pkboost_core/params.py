@@ -113,3 +113,14 @@ def pos_weight_for(value: float | str | None, positive_share: float) -> float:
     if value == "sqrt":
         return math.sqrt((1.0 - positive_share) / positive_share)
     return float(value)
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy scalars and arrays, tuples and mappings into what JSON can hold."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,39 +12,11 @@ from pkboost_core.dtypes import NODE
 from pkboost_core.grower import add_leaf_values, grow_tree, set_weighted_cover
 from pkboost_core.loss import hash_rows, logistic_gradients, logistic_loss, quantise
 from pkboost_core.predictor import add_tree, refit_tree
+from pkboost_core.rows import Rows
 from pkboost_core.splitting import LEAF, FeatureTable, SplitRules
 
 LABEL_FIELD_LIMIT = 32_000.0
 """Largest quantised label weight: a signed 16-bit field."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Binned rows with their targets.
-
-    Attributes
-    ----------
-    codes : uint8 (n_groups, n, 8), bin codes as `Binning.transform` returns them
-    target : float32 (n,), in [0, 1]
-    weight : float32 (n,), weight of a row in the loss that is boosted; empty for ones
-    loss_weight, loss_target : the same without `scale_pos_weight`, for the loss that is reported
-    """
-
-    codes: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
-    loss_target: np.ndarray
-    loss_weight: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def take(self, index: np.ndarray) -> "Rows":
-        """Copy some of the rows."""
-        weight = self.weight[index] if len(self.weight) else self.weight
-        loss_weight = self.loss_weight[index] if len(self.loss_weight) else self.loss_weight
-        codes = np.ascontiguousarray(self.codes[:, index])
-        return Rows(codes, self.target[index], weight, self.loss_target[index], loss_weight)
 
 
 @dataclass(frozen=True)
@@ -257,45 +229,9 @@ def refit(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> list[np.ndarra
     return refitted
 
 
-def cross_validate(rows: Rows, plan: Plan, folds: np.ndarray) -> tuple[int, np.ndarray]:
-    """Choose a number of trees by K-fold loss; return it with the out-of-fold raw scores at that number.
-
-    `folds` holds the fold of each row. Folds that stopped early keep their last loss in the mean.
-    """
-    fits, n_folds = [], int(folds.max()) + 1
-    for k in range(n_folds):
-        held = np.flatnonzero(folds == k)
-        fit = boost(rows.take(np.flatnonzero(folds != k)), replace(plan, report=_silent), rows.take(held))
-        fits.append((held, fit))
-    length = max(len(fit.losses) for _, fit in fits)
-    curves = [
-        np.pad(fit.losses, (0, length - len(fit.losses)), mode="edge") for _, fit in fits if len(fit.losses)
-    ]
-    best = int(np.argmin(np.mean(curves, axis=0))) + 1 if curves else 0
+def scores_of(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> np.ndarray:
+    """Return the raw scores that trees give to binned rows, float64 (n,)."""
     raw = np.full(len(rows), plan.base_score)
-    for held, fit in fits:
-        fold_rows, fold_raw = rows.take(held), raw[held]
-        for nodes in fit.trees[:best]:
-            add_tree(fold_rows.codes, plan.binning.n_bins, nodes, fold_raw)
-        raw[held] = fold_raw
-    return best, raw + plan.score_shift
-
-
-def _silent(n_trees: int, loss: float) -> bool:
-    return False
-
-
-def join_trees(trees: Sequence[np.ndarray], binning: Binning) -> tuple[np.ndarray, np.ndarray]:
-    """Lay trees one after another: nodes with global child indices and raw thresholds, and tree offsets."""
-    offsets = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])]).astype(np.int64)
-    nodes = np.zeros(offsets[-1], dtype=NODE)
-    for name in NODE.names or ():  # field by field: copying whole records would leave noise in the padding
-        nodes[name] = np.concatenate([np.zeros(0, NODE)[name], *(tree[name] for tree in trees)])
-    shift = np.repeat(offsets[:-1], np.diff(offsets)).astype(np.int32)
-    is_inner = ~nodes["is_leaf"]
-    nodes["left"][is_inner] += shift[is_inner]
-    nodes["right"][is_inner] += shift[is_inner]
-    for i in np.flatnonzero(is_inner & ~nodes["is_categorical"]):
-        cuts, code = binning.thresholds[nodes["feature"][i]], nodes["bin_threshold"][i]
-        nodes["threshold"][i] = cuts[code] if code < len(cuts) else np.inf
-    return nodes, offsets
+    for nodes in trees:
+        add_tree(rows.codes, plan.binning.n_bins, nodes, raw)
+    return raw + plan.score_shift

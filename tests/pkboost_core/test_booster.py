@@ -12,7 +12,11 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pkboost_core import PKBoostClassifier
+from pkboost_core.binning import fit_binning
+from pkboost_core.plan import make_plan
+from pkboost_core.rows import make_rows
 from pkboost_core.serialize import load, save
+from pkboost_core.training import boost, refit
 
 
 def leads(n, seed=0, positive_share=0.1):
@@ -69,21 +73,13 @@ def test_refit_keeps_the_structure_and_uses_all_rows(train):
 
 
 def test_refit_on_the_same_rows_changes_nothing(train):
-    from pkboost_core.binning import fit_binning
-    from pkboost_core.booster import make_rows
-    from pkboost_core.training import boost, refit
-
     X, y = train
-    captured = {}
-    recorder = PKBoostClassifier(
-        n_estimators=10, early_stopping=False, monotonic_constraints={0: 1}, subsample=1.0
-    )
-    recorder.random_state_ = 0
+    params = PKBoostClassifier(n_estimators=10, monotonic_constraints={0: 1}, subsample=1.0).get_params()
     binning = fit_binning(X, 64, np.zeros(8, dtype=bool), None, np.random.default_rng(0))
     rows = make_rows(binning, X, y.astype(float), None, 1.0)
-    captured["plan"] = recorder._plan(binning, rows, 1.0)
-    trees = boost(rows, captured["plan"]).trees
-    for grown, replayed in zip(trees, refit(trees, rows, captured["plan"]), strict=True):
+    plan = make_plan(params, binning, rows, None, 1.0, 0, lambda n_trees, loss: False, len(rows))
+    trees = boost(rows, plan).trees
+    for grown, replayed in zip(trees, refit(trees, rows, plan), strict=True):
         np.testing.assert_array_equal(grown, replayed)
 
 

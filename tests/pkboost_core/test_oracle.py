@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pkboost_core.binning import fit_binning
-from pkboost_core.booster import interaction_groups, make_rows
+from pkboost_core.constraints import interaction_groups
+from pkboost_core.rows import make_rows
 from pkboost_core.splitting import SplitRules
 from pkboost_core.training import Plan, TreeGrower
 

@@ -1,0 +1,74 @@
+"""From parameters and data to the plan that the boosting loop follows."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pkboost_core.binning import Binning
+from pkboost_core.constraints import interaction_groups, monotonic_directions
+from pkboost_core.params import learning_rate_for, min_child_hessian_for
+from pkboost_core.rows import Rows
+from pkboost_core.splitting import SplitRules
+from pkboost_core.targets import weighted_mean
+from pkboost_core.training import Plan
+
+
+def make_plan(
+    params: Mapping[str, Any],
+    binning: Binning,
+    rows: Rows,
+    names: list[str] | None,
+    pos_weight: float,
+    seed: int,
+    report: Callable[[int, float], bool],
+    n_rows: int,
+) -> Plan:
+    """Return the plan for an estimator's parameters.
+
+    Parameters
+    ----------
+    params : checked parameters by name
+    rows : all training rows: their mean target is the base rate
+    names : column names, None where X had none
+    pos_weight : weight of positive rows that `rows` carry, taken back in raw scores
+    n_rows : rows that a booster is grown on, which "auto" parameters follow
+    """
+    monotonic = monotonic_directions(params["monotonic_constraints"], names, binning)
+    mean = weighted_mean(rows.target, rows.weight)
+    max_step = params["max_delta_step"]
+    return Plan(
+        binning=binning,
+        rules=_split_rules(params, n_rows, bool(monotonic.any())),
+        monotonic=monotonic,
+        groups=interaction_groups(params["interaction_constraints"], names, binning.n_features),
+        base_score=round(math.log(mean / (1.0 - mean)), 10),
+        score_shift=-math.log(pos_weight),
+        n_trees=int(params["n_estimators"]),
+        patience=int(params["n_iter_no_change"]),
+        subsample=float(params["subsample"]),
+        colsample=float(params["colsample"]),
+        max_delta_step=math.inf if max_step is None else float(max_step),
+        seed=seed,
+        report=report,
+    )
+
+
+def _split_rules(params: Mapping[str, Any], n_rows: int, is_bounded: bool) -> SplitRules:
+    rate, hessian, max_depth = params["learning_rate"], params["min_child_hessian"], params["max_depth"]
+    count_channel = 1 if params["min_samples_leaf"] > 1 else -1
+    label_channel = (2 if count_channel > 0 else 1) if params["mi_weight"] > 0 else -1
+    return SplitRules(
+        l2=float(params["l2_regularization"]),
+        min_child_hessian=min_child_hessian_for(n_rows) if hessian == "auto" else float(hessian),
+        min_split_gain=float(params["min_split_gain"]),
+        mi_weight=float(params["mi_weight"]),
+        mi_decay=float(params["mi_decay"]),
+        categorical_smoothing=float(params["categorical_smoothing"]),
+        min_samples_leaf=int(params["min_samples_leaf"]),
+        max_depth=1000 if max_depth is None else int(max_depth),
+        max_leaf_nodes=int(params["max_leaf_nodes"]),
+        learning_rate=learning_rate_for(n_rows) if rate == "auto" else float(rate),
+        is_bounded=int(is_bounded),
+        count_channel=count_channel,
+        label_channel=label_channel,
+    )
