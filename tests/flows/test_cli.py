@@ -183,7 +183,7 @@ def test_our_messages_are_shown_and_the_libraries_are_kept_in_the_file(
 ):
     configure_logging(tmp_path)
     logging.getLogger("flows.example").info("read %s rows from postgresql://me:s3cret@h/d", 3)
-    logging.getLogger("alembic").info("a library's small talk")
+    logging.getLogger("some_library").info("a library's small talk")
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in (tmp_path / "logs" / "leadscore.log").read_text().splitlines()]
     assert out == ""
