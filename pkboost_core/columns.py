@@ -117,3 +117,18 @@ def check_codes(column: np.ndarray, name: Any) -> None:
         raise ValueError(
             f"categorical column {name!r} holds {bad[0]:g}; expected integer codes >= 0, NaN where missing"
         )
+
+
+def check_same_columns(
+    values: np.ndarray, names: list[str] | None, n_features: int, expected: list[str] | None, model: str
+) -> None:
+    """Raise ValueError unless a matrix has the columns that `model` was fitted on, in their order."""
+    if values.shape[1] != n_features:
+        raise ValueError(
+            f"X has {values.shape[1]} features, but {model} is expecting {n_features} features as input"
+        )
+    if names is not None and expected is not None and names != expected:
+        at = next(i for i, pair in enumerate(zip(names, expected, strict=True)) if pair[0] != pair[1])
+        raise ValueError(
+            f"feature order differs from the model: expected {expected[at]} at {at}, got {names[at]}"
+        )

@@ -72,6 +72,7 @@ BOUNDS: Mapping[str, Bound] = {
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "early_stopping": (True, False),
     "refit": (True, False),
+    "mode": ("fast", "quality"),
     "calibration": ("auto", "none", "intercept", "beta"),
 }
 """Every parameter that takes one of a few values."""
@@ -124,3 +125,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def drawn_seed() -> int:
+    """Return a seed from the operating system, 32 bits."""
+    return int(np.random.SeedSequence().generate_state(1)[0])

@@ -22,6 +22,7 @@ Y = np.arange(20) % 2
         ("n_estimators", None, "n_estimators=None should be an integer"),
         ("calibration", "isotonic", "calibration='isotonic' should be one of 'auto', 'none'"),
         ("early_stopping", "yes", "early_stopping='yes' should be one of True, False"),
+        ("mode", "best", "mode='best' should be one of 'fast', 'quality'"),
         ("random_state", -3, "random_state=-3 should be a non-negative integer or None"),
         ("monotonic_constraints", [1, 0], "monotonic_constraints has 2 entries, X has 1 columns"),
         ("monotonic_constraints", {0: 2}, r"monotonic_constraints\[0\]=2 should be -1, 0 or 1"),
