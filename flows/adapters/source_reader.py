@@ -1,6 +1,7 @@
 """Read what the CRM knew at a date into frames, and account for every row that is not believed."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal, NamedTuple
@@ -156,7 +157,11 @@ def _read_staged(database: Database, as_of: datetime) -> Iterator[tuple[str, pl.
     """
     from adbc_driver_postgresql import dbapi
 
-    with dbapi.connect(database.uri(role="crm_reader")) as connection, connection.cursor() as cursor:
+    with (
+        _ctrl_c_means_stop(),
+        dbapi.connect(database.uri(role="crm_reader")) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor.execute(
             "SET LOCAL jit = off"
@@ -165,6 +170,19 @@ def _read_staged(database: Database, as_of: datetime) -> Iterator[tuple[str, pl.
             cursor.execute(sql_files.load(f"staging/stg_{name}.sql"), parameters=[as_of])
             frame = pl.from_arrow(cursor.fetch_record_batch().read_all())
             yield name, pl.DataFrame(frame).cast(pl.Schema({**pl.Schema(contract), "problem": pl.String()}))
+
+
+@contextmanager
+def _ctrl_c_means_stop() -> Iterator[None]:
+    """ADBC answers Ctrl-C by cancelling the query and reporting that as an error of the database."""
+    from adbc_driver_manager import AdbcStatusCode, Error
+
+    try:
+        yield
+    except Error as error:
+        if error.status_code == AdbcStatusCode.CANCELLED:
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _explain_no_leads(database: Database, as_of: date, findings: list[Finding]) -> str:
