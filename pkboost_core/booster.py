@@ -75,7 +75,7 @@ class PKBoostClassifier(Estimator):
         After early stopping, replay the trees' structure on all rows and recompute the leaf values.
     mode : "fast" or "quality"
         "quality": a bag of five members, each fitted as above on a random stratified 80 % of the rows (of the
-        groups, where given), raw scores averaged. It takes about four times as long to fit and five to score.
+        groups, where given), raw scores averaged. Fitting takes three to five times as long.
     calibration : "auto", "none", "intercept" or "beta"
         Map from raw scores to probabilities, fitted on the held-out scores; for a bag, on each
         row's mean over the members that never saw it.
