@@ -5,11 +5,23 @@ from numba import from_dtype, types
 
 from pkboost_core.compiled import helper, kernel
 from pkboost_core.dtypes import N_CATEGORY_WORDS, NODE
-from pkboost_core.histogram import fill_histogram, gradient_of, hessian_of, relabel, subtract, widen
+from pkboost_core.histogram import (
+    fill_histogram,
+    fill_scattered,
+    gradient_of,
+    hessian_of,
+    relabel,
+    subtract,
+    widen,
+)
 from pkboost_core.splitting import FEATURES_TYPE, LEAF_TYPE, RULES_TYPE, find_split, leaf_value
 
 NODES = types.Array(from_dtype(NODE), 1, "C")
 LEAVES = types.Array(LEAF_TYPE, 1, "C")
+
+
+SCATTERED = 2
+"""A node with less than one in so many rows of the table is summed from the codes kept by row."""
 
 
 @helper
@@ -55,15 +67,24 @@ def partition(codes, elements, scratch, start, stop, node, missing):
 
 
 @helper
-def node_histogram(words, elements, scratch, leaf, payloads, rules, stride, histogram):
+def node_histogram(words, by_row, elements, scratch, leaf, payloads, rules, stride, histogram):
     """Sum the rows of a leaf, channel by channel: gradients, then counts and label weights if asked for.
 
     The seam for growing on several machines: everything the grower learns about rows passes through here.
     """
-    fill_histogram(words, elements, leaf.start, leaf.stop, histogram[0], stride)
-    for channel in range(1, len(histogram)):
-        relabel(elements, leaf.start, leaf.stop, payloads[channel - 1], scratch)
-        fill_histogram(words, scratch, 0, leaf.stop - leaf.start, histogram[channel], stride)
+    n_rows = leaf.stop - leaf.start
+    is_scattered = n_rows * SCATTERED < len(by_row)
+    for channel in range(len(histogram)):
+        source = elements
+        start = leaf.start
+        if channel > 0:
+            relabel(elements, leaf.start, leaf.stop, payloads[channel - 1], scratch)
+            source = scratch
+            start = 0
+        if is_scattered:
+            fill_scattered(by_row, source, start, start + n_rows, histogram[channel], stride)
+        else:
+            fill_histogram(words, source, start, start + n_rows, histogram[channel], stride)
 
 
 @helper
@@ -191,6 +212,7 @@ def copy_leaf(source, target):
 GROW_SIGNATURE = types.int64(
     types.uint8[:, :, ::1],
     types.uint64[:, ::1],
+    types.uint64[:, ::1],
     types.int64[::1],
     types.int64[::1],
     types.int64,
@@ -206,13 +228,26 @@ GROW_SIGNATURE = types.int64(
 
 @kernel(GROW_SIGNATURE)
 def grow_tree(
-    codes, words, elements, scratch, n_rows, payloads, histograms, features, rules, scales, leaves, nodes
+    codes,
+    words,
+    by_row,
+    elements,
+    scratch,
+    n_rows,
+    payloads,
+    histograms,
+    features,
+    rules,
+    scales,
+    leaves,
+    nodes,
 ):
     """Grow a tree on the rows in `elements[:n_rows]`; return its number of nodes.
 
     Parameters
     ----------
     codes, words : the same bin codes as uint8 (n_groups, n, 8) and as uint64 (n_groups, n)
+    by_row : `words` transposed, uint64 (n, n_groups), or no rows where that is not worth its memory
     elements, scratch : int64 (n,); on return the rows of a leaf lie together, in `leaves[k].start:stop`
     payloads : uint32 (n_channels - 1, n): what further channels sum, by row
     histograms : int64 (max_leaf_nodes, n_channels, n_groups * 8 * stride)
@@ -223,7 +258,7 @@ def grow_tree(
     parent = leaves[len(leaves) - 1]
     start_root(leaves[0], elements, n_rows, payloads, rules)
     write_node(nodes[0], leaves[0], rules, scales)
-    node_histogram(words, elements, scratch, leaves[0], payloads, rules, stride, histograms[0])
+    node_histogram(words, by_row, elements, scratch, leaves[0], payloads, rules, stride, histograms[0])
     find_split(leaves[0], histograms[0], features, rules, scales, stride)
     n_leaves = 1
     n_nodes = 1
@@ -259,7 +294,7 @@ def grow_tree(
         large = right if small_is_left else left
         small.slot = slot
         large.slot = parent.slot
-        node_histogram(words, elements, scratch, small, payloads, rules, stride, histograms[slot])
+        node_histogram(words, by_row, elements, scratch, small, payloads, rules, stride, histograms[slot])
         for channel in range(histograms.shape[1]):
             subtract(histograms[parent.slot, channel], histograms[slot, channel])
         find_split(small, histograms[slot], features, rules, scales, stride)

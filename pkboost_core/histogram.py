@@ -14,6 +14,9 @@ LOW_HALF = 0xFFFFFFFF
 SPARSE = 6
 """Nodes with less than one in so many rows of the table prefetch their codes: 2-9 times faster at 1M."""
 
+BLOCK = 256
+"""Rows gathered at a time by `fill_scattered`: their codes stay in the first-level cache."""
+
 BATCH = 64
 """Rows whose codes are requested ahead."""
 
@@ -93,6 +96,39 @@ def fill_histogram(words, elements, start, stop, histogram, stride):
             if is_sparse:
                 request(column, elements, last, min(last + step, stop))
             add_group(column, elements, first, last, histogram, base, stride)
+
+
+@helper
+def gather(by_row, elements, start, stop, words, renumbered):
+    """Copy the codes of `elements[start:stop]` to `words` (n_groups, BLOCK), and number them from zero."""
+    flat = by_row.reshape(-1)
+    width = np.uint64(by_row.shape[1])
+    first = np.uint64(start)
+    n = np.uint64(stop - start)
+    for i in range(n):
+        renumbered[i] = (np.int64(i) << 32) | (elements[first + i] & LOW_HALF)
+    for group in range(len(words)):
+        out = words[group]
+        lane = np.uint64(group)
+        for i in range(n):
+            out[i] = flat[np.uint64(elements[first + i] >> 32) * width + lane]
+
+
+@helper
+def fill_scattered(by_row, elements, start, stop, histogram, stride):
+    """Do as `fill_histogram` for rows that lie far apart, from the codes of each row side by side.
+
+    A row then costs one or two cache lines instead of one per group of features.
+    """
+    histogram[:] = 0
+    n_groups = by_row.shape[1]
+    words = np.empty((n_groups, BLOCK), np.uint64)
+    renumbered = np.empty(BLOCK, np.int64)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        gather(by_row, elements, first, last, words, renumbered)
+        for group in range(n_groups):
+            add_group(words[group], renumbered, 0, last - first, histogram, group * 8 * stride, stride)
 
 
 @helper

@@ -18,6 +18,9 @@ from pkboost_core.splitting import LEAF, FeatureTable, SplitRules
 LABEL_FIELD_LIMIT = 32_000.0
 """Largest quantised label weight: a signed 16-bit field."""
 
+LARGE_CODES = 1 << 24
+"""Bytes of bin codes, too many for caches, from which on a second copy is kept row by row."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -102,6 +105,8 @@ class TreeGrower:
         self.plan = plan
         self._n_bins = plan.binning.n_bins
         self._words = rows.codes.view(np.uint64)[:, :, 0]
+        is_large = rows.codes.nbytes > LARGE_CODES
+        self._by_row = np.ascontiguousarray((self._words if is_large else self._words[:, :0]).T)
         self._scratch = np.empty(len(rows), dtype=np.int64)
         self._payloads = self._channel_payloads()
         stride = -(-(int(self._n_bins.max(initial=1)) + 1) // 8) * 8
@@ -119,6 +124,7 @@ class TreeGrower:
         n_nodes = grow_tree(
             self.rows.codes,
             self._words,
+            self._by_row,
             state.elements,
             self._scratch,
             n_rows,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pkboost_core import PKBoostClassifier
+from pkboost_core import PKBoostClassifier, training
 from pkboost_core.binning import Binning
 
 OPTIONS = {"n_estimators": 8, "early_stopping": False, "subsample": 1.0, "colsample": 1.0}
@@ -33,6 +33,13 @@ def test_children_partition_their_parent(data):
     roots = nodes[model.ensemble_.tree_offsets[:-1]]
     assert (roots["count"] == 1500).all()
     assert (inner["gain"] > 0).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"subsample": 0.6, "min_samples_leaf": 5, "mi_weight": 0.3}])
+def test_codes_kept_by_row_as_well_change_no_byte(data, options, monkeypatch):
+    small = fitted(*data, **options).ensemble_.nodes
+    monkeypatch.setattr(training, "LARGE_CODES", 0)
+    assert fitted(*data, **options).ensemble_.nodes.tobytes() == small.tobytes()
 
 
 def test_limits_hold(data):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from pkboost_core.histogram import fill_histogram, gradient_of, hessian_of, subtract
+from pkboost_core.histogram import fill_histogram, fill_scattered, gradient_of, hessian_of, subtract
 from pkboost_core.loss import logistic_gradients, logistic_loss, quantise
 
 STRIDE = 24
@@ -12,6 +12,13 @@ STRIDE = 24
 def histogram_of(words, elements, start, stop, stride):
     out = np.ones(len(words) * 8 * stride, np.int64)
     fill_histogram(words, elements, start, stop, out, stride)
+    return out
+
+
+@njit
+def scattered_histogram_of(by_row, elements, start, stop, stride):
+    out = np.ones(by_row.shape[1] * 8 * stride, np.int64)
+    fill_scattered(by_row, elements, start, stop, out, stride)
     return out
 
 
@@ -47,6 +54,17 @@ def test_sums_equal_sums_of_the_quantised_values(packed):
         expected_h = np.bincount(column, weights=h[100:400], minlength=STRIDE)
         np.testing.assert_array_equal(gradient_of(histogram[feature]), expected_g)
         np.testing.assert_array_equal(hessian_of(histogram[feature]), expected_h)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 500), (3, 300), (40, 41), (7, 7)])
+def test_codes_kept_by_row_give_the_same_sums(packed, start, stop):
+    codes, _, _, elements, _ = packed
+    words = codes.view(np.uint64)[:, :, 0]
+    by_row = np.ascontiguousarray(words.T)
+    np.testing.assert_array_equal(
+        scattered_histogram_of(by_row, elements, start, stop, STRIDE),
+        histogram_of(words, elements, start, stop, STRIDE),
+    )
 
 
 def test_histograms_of_parts_add_up_and_siblings_subtract(packed):
