@@ -56,12 +56,14 @@ bench: .venv/bench.stamp ## rerun every benchmark and rewrite its tables (about 
 	@$(BENCH)monitors.py --write
 	@$(BENCH)quality.py --json .bench/quality.jsonl --write
 	@$(BENCH)perturbation.py --json .bench/perturbation.jsonl --write
+	@$(BENCH)speed.py --write
 
 bench-quick: .venv/bench.stamp ## a glance at every benchmark, writing nothing (about two minutes)
 	@$(BENCH)nights.py --seeds 7 --exports x_education
 	@$(BENCH)monitors.py --quick
 	@$(BENCH)quality.py --quick
 	@$(BENCH)perturbation.py --quick
+	@$(BENCH)speed.py --quick
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml
 
