@@ -227,8 +227,11 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
 def _remove_abandoned_rooms() -> None:
     """Remove root's rooms outside a home when that home was in the temporary directory and is gone.
 
-    A home elsewhere may be on a disk that is not mounted now: its room stays until somebody removes it.
+    A home elsewhere may be on a disk that is not mounted now: its room stays until somebody removes it. Other
+    users have no such rooms and cannot see whether root's homes are gone.
     """
+    if os.geteuid() != 0:
+        return
     for note in SHARED_ROOM.glob("*/home"):
         home = Path(note.read_text().strip())
         if home.is_relative_to(Path(tempfile.gettempdir()).resolve()) and not home.exists():
