@@ -39,7 +39,8 @@ def test_the_backtest_trains_on_what_was_mature_when_its_cohort_began():
 @pytest.mark.skipif(not EXPORT.exists(), reason=f"no real data at {DATA}")
 @pytest.mark.parametrize("allowed", [(), ("all",)])
 def test_real_leads_raise_the_alarm_only_when_their_leaks_are_let_in(database: Database, allowed):
-    clock = import_files(database, [EXPORT], "x_education", allow_banned=allowed).clock
+    report = import_files(database, [EXPORT], "x_education", allow_banned=allowed)
+    clock = date.fromisoformat(str(report.clock))
     sources, _ = read_sources(database, clock)
     settings = Settings(database_url=None)
     trained = train(sources, clock, settings, LabelDefinition(60, 7, ""), "", None)
