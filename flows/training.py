@@ -24,7 +24,7 @@ EVALUATION_DAYS = 28
 
 BOOSTER: dict[str, Any] = {"learning_rate": 0.03, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
 """Small trees on few columns and rows each: a CRM has hundreds of conversions and many columns that say the
-same. Over six simulated CRMs this reaches 86 % of the ceiling's PR-AUC, 31 leaves on all of both 77 %."""
+same. On the six simulated CRMs it was chosen on: 86 % of the ceiling's PR-AUC; 31 leaves on all rows 77 %."""
 
 MAX_STORED_ROWS = 20_000
 
