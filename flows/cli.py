@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import Any
 
 from cyclopts import App
 
+from flows import interruption
 from flows.commands import data, db, doctor, explain, models, nights, warmup
 from flows.commands.session import Answer, Output, UsageError
 
@@ -57,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     command, bound, _ = app.parse_args(sys.argv[1:] if arguments is None else arguments)
     output = next((value for value in bound.arguments.values() if isinstance(value, Output)), Output())
-    with _terminated_like_ctrl_c(), _stdout_for_the_answer(output.json) as stdout:
+    with interruption.listening(), _stdout_for_the_answer(output.json) as stdout:
         try:
             answer = command(*bound.args, **bound.kwargs)
         except KeyboardInterrupt:
             answer = _stopped("stopped by Ctrl-C", INTERRUPTED)
-        except _Terminated:
+        except interruption.Terminated:
             answer = _stopped("terminated", TERMINATED)
         except Exception as error:
             answer = _failure(error, output)
@@ -116,24 +116,6 @@ def _setting_problem(detail: Any) -> str:
 
 def _say(text: str) -> None:
     print(f"leadscore: {text}", file=sys.stderr)
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-@contextlib.contextmanager
-def _terminated_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that servers we started are stopped."""
-
-    def unwind(*_: Any) -> NoReturn:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, unwind)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from flows import interruption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,8 +34,9 @@ class Progress:
     def stage(self, name: str) -> Iterator[None]:
         """Time the body under `name`, with a spinner on a terminal and one line when it is over.
 
-        A stage inside a stage is timed too, but only the outer one is shown.
+        A stage inside a stage is timed too, but only the outer one is shown. None begins after Ctrl-C.
         """
+        interruption.check()
         self.seconds.setdefault(name, 0.0)
         start = time.perf_counter()
         outermost = not self._open

@@ -1,7 +1,11 @@
 """Checking the source contract, reading under the least privilege, and hashing what was read."""
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,11 +18,13 @@ from hypothesis import strategies as st
 
 import sql as sql_files
 from features.sources import SCHEMAS
+from flows import interruption
 from flows.adapters.database import Database
 from flows.adapters.migrations import install_source
 from flows.adapters.snapshot_hash import snapshot_hash
 from flows.adapters.source_frames import FRAMES, KEYS
 from flows.adapters.source_reader import NoLeadsError, SourceContractError, check_contract, read_sources
+from flows.progress import Progress
 
 AS_OF = date(2024, 3, 1)
 
@@ -130,6 +136,30 @@ def test_reading_needs_no_more_than_the_views(imported: Database) -> None:
             connection.execute("SELECT 1 FROM imported.lead")
 
 
+def read_until_interrupted(database: Database) -> None:
+    deadline, progress = time.monotonic() + 5, Progress()
+    while time.monotonic() < deadline:
+        with progress.stage("read the CRM"):
+            read_sources(database, date(2024, 6, 1))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a finalizer may meet it
+@pytest.mark.parametrize("delay", [0.01 * step for step in range(1, 13)])
+def test_no_ctrl_c_is_lost_while_reading(imported: Database, delay: float) -> None:
+    """Whenever it comes: while a query runs, between two of them, or at the border."""
+    with imported.connect() as connection:
+        connection.execute(
+            "INSERT INTO imported.lead (lead_id, created_at, created_precision, updated_at)"
+            " VALUES ('a', '2024-05-06', 'second', '2024-05-06') ON CONFLICT DO NOTHING"
+        )
+    read_sources(imported, date(2024, 6, 1))
+    ctrl_c = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+    ctrl_c.start()
+    with interruption.listening(), pytest.raises(KeyboardInterrupt):
+        read_until_interrupted(imported)
+    ctrl_c.join()
+
+
 def small_frames(rows: list[tuple[str, float | None]]) -> dict[str, pl.DataFrame]:
     return {
         "lead": pl.DataFrame(rows, schema={"lead_id": pl.String, "annual_revenue": pl.Float64}, orient="row")
@@ -179,15 +209,13 @@ def test_the_hash_is_the_same_in_another_process() -> None:
 
 def test_all_frames_come_from_one_moment(imported: Database) -> None:
     """Rows committed while reading goes on are not seen, in no frame."""
-    from flows.adapters.source_reader import _read_staged
+    from flows.adapters.source_reader import _reading
 
-    staged = _read_staged(imported, datetime(2024, 3, 1, tzinfo=UTC))
-    name, leads = next(staged)
-    with imported.connect() as connection:
-        connection.execute(
-            "INSERT INTO imported.outcome (lead_id, outcome, outcome_at, outcome_precision)"
-            " VALUES ('b', 'converted', '2024-02-01', 'second')"
-        )
-    assert name == "lead"
-    assert leads["lead_id"].to_list() == ["b"]
-    assert dict(staged)["outcome"].is_empty()
+    with _reading(imported, datetime(2024, 3, 1, tzinfo=UTC)) as read:
+        assert read("lead")["lead_id"].to_list() == ["b"]
+        with imported.connect() as connection:
+            connection.execute(
+                "INSERT INTO imported.outcome (lead_id, outcome, outcome_at, outcome_precision)"
+                " VALUES ('b', 'converted', '2024-02-01', 'second')"
+            )
+        assert read("outcome").is_empty()

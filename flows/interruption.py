@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM that cannot get lost.
+
+Python drops an exception that a signal raises inside a finalizer, a weak reference's callback or an import
+hook: the command would go on as if nobody had asked. So the request is also kept, and long work asks for it
+between its stages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+_asked: BaseException | None = None
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt and SIGTERM Terminated, so that servers we started are stopped."""
+    global _asked
+    _asked = None
+    before = {number: signal.signal(number, _unwind) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check() -> None:
+    """Raise what a signal asked for if the first time was dropped."""
+    if _asked is not None:
+        raise _asked
+
+
+def _unwind(number: int, _frame: Any) -> NoReturn:
+    global _asked
+    _asked = KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+    raise _asked
