@@ -1,61 +1,152 @@
-"""From what users hand in (NumPy, Polars, pandas, lists) to a float matrix, without importing any of them."""
+"""What `fit` saw of its columns: names and category levels, by which later rows become the same matrix."""
 
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
-
-def feature_names(X: Any) -> list[str] | None:
-    """Column names of a frame; None for arrays and for frames whose names are not all text."""
-    columns = getattr(X, "columns", None)
-    if columns is None:
-        return None
-    names = list(columns)
-    return names if names and all(isinstance(name, str) for name in names) else None
+from pkboost_core.binning import MAX_CATEGORIES
+from pkboost_core.frames import feature_names, read_columns
 
 
-def to_matrix(X: Any) -> np.ndarray:
-    """Return a float32 or float64 array (n_rows, n_columns); nulls become NaN.
+@dataclass(frozen=True)
+class Columns:
+    """Names and levels of the columns a model was fitted on.
 
-    float32 and float64 arrays are used as they are, other numbers and booleans become float64.
+    Attributes
+    ----------
+    n_columns : int
+    names : column names, or None where X had none
+    levels : for each column of text, by position, its levels, the most frequent first, at most 64: the code
+        of a level is its place. Rarer, new and missing values have none: they become NaN.
     """
-    if hasattr(X, "columns") and hasattr(X, "to_numpy"):
-        return _from_frame(X)
-    if hasattr(X, "toarray"):
-        raise TypeError("X is a sparse matrix; pass X.toarray(), the booster works on dense columns")
-    array = np.asarray(X)
-    if array.ndim != 2:
-        raise ValueError(
-            f"X should have two dimensions (rows, columns), got shape {array.shape}; Reshape your data"
-        )
-    if array.dtype in (np.float32, np.float64) and array.dtype.isnative:
-        return array
-    return _as_float(array, "X")
+
+    n_columns: int
+    names: tuple[str, ...] | None
+    levels: Mapping[int, tuple[str, ...]]
+
+    def matrix(self, X: Any, model: str) -> np.ndarray:
+        """Return rows as the matrix that `model` understands, float32 or float64 (n_rows, n_columns).
+
+        Frames are matched by column name, whatever the order. A plain array of numbers is taken as it is,
+        with codes for categories.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Columns that are missing, too many or of another kind, by name.
+        """
+        read = read_columns(X)
+        order = self._order(len(read) if isinstance(read, list) else read.shape[1], feature_names(X), model)
+        if isinstance(read, np.ndarray):
+            return read
+        return _joined([self._encoded(j, read[at]) for j, at in enumerate(order)], n_rows_of(X))
+
+    def label(self, j: int) -> str:
+        """Name of a column in messages and reports: its own, else x and its position."""
+        return self.names[j] if self.names is not None else f"x{j}"
+
+    def _order(self, n_given: int, names: list[str] | None, model: str) -> list[int]:
+        """Position in X of each column of the model."""
+        width = f"X has {n_given} features, but {model} is expecting {self.n_columns} features as input"
+        if names is None or self.names is None:
+            if n_given != self.n_columns:
+                raise ValueError(width)
+            return list(range(n_given))
+        lacking = [name for name in self.names if name not in names]
+        extra = [name for name in names if name not in self.names]
+        if lacking:
+            raise ValueError(f"{width}: column {lacking[0]!r} is missing{_and_more(lacking)}")
+        if extra:
+            raise ValueError(f"{width}: column {extra[0]!r} was not there in fit{_and_more(extra)}; drop it")
+        place = {name: at for at, name in enumerate(names)}
+        return [place[name] for name in self.names]
+
+    def _encoded(self, j: int, column: np.ndarray) -> np.ndarray:
+        is_text, levels = column.dtype == object, self.levels.get(j)
+        if levels is not None and is_text:
+            code = {level: float(i) for i, level in enumerate(levels)}
+            return np.array([code.get(value, np.nan) for value in column], dtype=np.float32)
+        if is_text:
+            raise ValueError(f"column {self.label(j)!r} holds text, but held numbers in fit; convert it")
+        if levels is not None and not np.isnan(column).all():
+            raise ValueError(f"column {self.label(j)!r} holds numbers, but held text in fit; convert it")
+        return column
+
+    def to_state(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "n_features": self.n_columns,
+            "feature_names": None if self.names is None else list(self.names),
+            "levels": {str(j): list(levels) for j, levels in self.levels.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_state`."""
+        names = state["feature_names"]
+        levels = {int(j): tuple(map(str, known)) for j, known in state.get("levels", {}).items()}
+        n_columns = int(state["n_features"])
+        if (names is not None and len(names) != n_columns) or not all(0 <= j < n_columns for j in levels):
+            raise ValueError(f"names or levels do not belong to {n_columns} columns")
+        return cls(n_columns, None if names is None else tuple(map(str, names)), levels)
 
 
-def _from_frame(frame: Any) -> np.ndarray:
-    columns = [_as_float(_column(frame, name), f"column {name!r}") for name in frame.columns]
-    if not columns:
-        return np.empty((len(frame), 0), dtype=np.float64)
-    narrow = all(column.dtype == np.float32 for column in columns)
-    return np.asfortranarray(np.column_stack(columns), dtype=np.float32 if narrow else np.float64)
+def fit_columns(
+    X: Any, categorical_features: Sequence[int | str] | None
+) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """Learn names and levels.
+
+    Parameters
+    ----------
+    X : array or frame (n_rows, n_columns)
+    categorical_features : names or positions of columns of integer codes; columns of text and categories need
+        not be named, they are categorical anyway
+
+    Returns
+    -------
+    columns : Columns
+    matrix : float32 or float64 (n_rows, n_columns)
+    is_categorical : bool (n_columns,)
+    """
+    read, names = read_columns(X), feature_names(X)
+    n_columns = len(read) if isinstance(read, list) else read.shape[1]
+    text = {j: c for j, c in enumerate(read) if c.dtype == object} if isinstance(read, list) else {}
+    levels = {j: _levels(column) for j, column in text.items()}
+    columns = Columns(n_columns, None if names is None else tuple(names), levels)
+    if isinstance(read, list):
+        read = _joined([columns._encoded(j, column) for j, column in enumerate(read)], n_rows_of(X))
+    check_not_empty(read)
+    chosen = column_positions(categorical_features or (), names, n_columns, "categorical_features")
+    is_categorical = np.zeros(n_columns, dtype=np.bool_)
+    is_categorical[[*chosen, *levels]] = True
+    for j in np.flatnonzero(is_categorical):
+        check_codes(read[:, j], columns.names[j] if columns.names else int(j))
+    return columns, read, is_categorical
 
 
-def _column(frame: Any, name: Any) -> np.ndarray:
-    return frame[name].to_numpy()
+def _levels(column: np.ndarray) -> tuple[str, ...]:
+    count = Counter(value for value in column if value is not None)
+    return tuple(sorted(count, key=lambda level: (-count[level], level))[:MAX_CATEGORIES])
 
 
-def _as_float(array: np.ndarray, what: str) -> np.ndarray:
-    if np.iscomplexobj(array):
-        raise ValueError(f"{what}: Complex data not supported")
-    if array.dtype in (np.float32, np.float64) and array.dtype.isnative:
-        return array
-    if array.dtype.kind not in "fiubO":
-        raise ValueError(f"{what} holds {array.dtype} values; encode text and dates as numbers first")
-    try:
-        return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} holds values that are not numbers ({error}); encode them first") from error
+def _joined(columns: list[np.ndarray], n_rows: int) -> np.ndarray:
+    is_narrow = bool(columns) and all(column.dtype == np.float32 for column in columns)
+    matrix = np.empty((n_rows, len(columns)), dtype=np.float32 if is_narrow else np.float64, order="F")
+    for j, column in enumerate(columns):
+        matrix[:, j] = column
+    return matrix
+
+
+def n_rows_of(X: Any) -> int:
+    """Return the number of rows of a frame, array or list of rows."""
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def _and_more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def to_vector(values: Any, n_rows: int, what: str) -> np.ndarray:
@@ -117,6 +208,50 @@ def check_codes(column: np.ndarray, name: Any) -> None:
         raise ValueError(
             f"categorical column {name!r} holds {bad[0]:g}; expected integer codes >= 0, NaN where missing"
         )
+
+
+def to_matrix(X: Any) -> np.ndarray:
+    """Return a float32 or float64 array (n_rows, n_columns); nulls become NaN.
+
+    float32 and float64 arrays are used as they are, other numbers and booleans become float64.
+    """
+    if hasattr(X, "columns") and hasattr(X, "to_numpy"):
+        return _from_frame(X)
+    if hasattr(X, "toarray"):
+        raise TypeError("X is a sparse matrix; pass X.toarray(), the booster works on dense columns")
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(
+            f"X should have two dimensions (rows, columns), got shape {array.shape}; Reshape your data"
+        )
+    if array.dtype in (np.float32, np.float64) and array.dtype.isnative:
+        return array
+    return _as_float(array, "X")
+
+
+def _from_frame(frame: Any) -> np.ndarray:
+    columns = [_as_float(_column(frame, name), f"column {name!r}") for name in frame.columns]
+    if not columns:
+        return np.empty((len(frame), 0), dtype=np.float64)
+    narrow = all(column.dtype == np.float32 for column in columns)
+    return np.asfortranarray(np.column_stack(columns), dtype=np.float32 if narrow else np.float64)
+
+
+def _column(frame: Any, name: Any) -> np.ndarray:
+    return frame[name].to_numpy()
+
+
+def _as_float(array: np.ndarray, what: str) -> np.ndarray:
+    if np.iscomplexobj(array):
+        raise ValueError(f"{what}: Complex data not supported")
+    if array.dtype in (np.float32, np.float64) and array.dtype.isnative:
+        return array
+    if array.dtype.kind not in "fiubO":
+        raise ValueError(f"{what} holds {array.dtype} values; encode text and dates as numbers first")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} holds values that are not numbers ({error}); encode them first") from error
 
 
 def check_same_columns(
