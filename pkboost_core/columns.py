@@ -1,5 +1,6 @@
 """What `fit` saw of its columns: names and category levels, by which later rows become the same matrix."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from pkboost_core.binning import MAX_CATEGORIES
+from pkboost_core.estimator import conversion_warning
 from pkboost_core.frames import feature_names, read_columns
 
 
@@ -151,8 +153,12 @@ def _and_more(names: list[str]) -> str:
 
 def to_vector(values: Any, n_rows: int, what: str) -> np.ndarray:
     """Return a one-dimensional array of `n_rows` entries, whatever its dtype."""
+    if values is None:
+        raise ValueError(f"fit requires y to be passed, but the target {what} is None")
     array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
     if array.ndim == 2 and array.shape[1] == 1:
+        message = f"A column-vector {what} was passed when a 1d array was expected; pass {what}.ravel()"
+        warnings.warn(message, conversion_warning(), stacklevel=2)
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(f"{what} should have one dimension, got shape {array.shape}")

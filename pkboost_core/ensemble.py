@@ -35,6 +35,11 @@ class Ensemble:
     bin_thresholds: tuple[np.ndarray, ...]
     is_categorical: np.ndarray
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickle; kernels take writable arrays, while joblib may hand over read-only memory maps."""
+        for name, value in state.items():
+            object.__setattr__(self, name, np.array(value) if isinstance(value, np.ndarray) else value)
+
     @property
     def n_features(self) -> int:
         """Number of columns the trees were grown on."""

@@ -2,11 +2,14 @@
 
 import inspect
 import sys
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 class Estimator:
     """Base of the estimators: parameters are the arguments of `__init__`, kept unchanged as attributes."""
+
+    _estimator_type: ClassVar[str]
+    _is_multiclass: ClassVar[bool] = False
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
@@ -35,6 +38,22 @@ class Estimator:
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether `fit` was called; scikit-learn asks."""
+        return hasattr(self, "ensemble_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Describe the estimator in scikit-learn's terms; only scikit-learn calls this, so it is loaded."""
+        utils = sys.modules["sklearn.utils"]
+        is_classifier = self._estimator_type == "classifier"
+        return utils.Tags(
+            estimator_type=self._estimator_type,
+            target_tags=utils.TargetTags(required=True),
+            classifier_tags=utils.ClassifierTags(multi_class=self._is_multiclass) if is_classifier else None,
+            regressor_tags=None if is_classifier else utils.RegressorTags(),
+            input_tags=utils.InputTags(allow_nan=True, string=True, categorical=True),
+        )
+
     def _check_is_fitted(self) -> None:
         if not hasattr(self, "ensemble_"):
             message = f"this {type(self).__name__} is not fitted yet; call fit first"
@@ -47,6 +66,12 @@ def _same(value: Any, default: Any) -> bool:
 
 class NotFittedError(ValueError, AttributeError):
     """A fitted attribute or method was used before `fit`."""
+
+
+def conversion_warning() -> type[Warning]:
+    """Return scikit-learn's DataConversionWarning where it is loaded, else UserWarning."""
+    exceptions = sys.modules.get("sklearn.exceptions")
+    return exceptions.DataConversionWarning if exceptions else UserWarning
 
 
 def _not_fitted_error() -> type[Exception]:
