@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     max_lead_age_days : leads older than this at a snapshot are left out of the spine.
     min_train_positives : fewer mature conversions than this and training refuses.
     retrain_every_days : the champion is due for retraining when it is this old.
+    search_rest_days : at most one search for a better recipe within so many days for each cause.
+    shadow_days : a new recipe is watched beside the champion for so long before it takes over; 0: at once.
     """
 
     model_config = SettingsConfigDict(
@@ -42,6 +44,8 @@ class Settings(BaseSettings):
     max_lead_age_days: int = Field(default=365, ge=1)
     min_train_positives: int = Field(default=40, ge=2)
     retrain_every_days: int = Field(default=1, ge=1)
+    search_rest_days: int = Field(default=7, ge=0)
+    shadow_days: int = Field(default=7, ge=0)
     random_state: int = 7
     n_threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
 
