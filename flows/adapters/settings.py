@@ -22,6 +22,11 @@ class Settings(BaseSettings):
     max_lead_age_days : leads older than this at a snapshot are left out of the spine.
     min_train_positives : fewer mature conversions than this and training refuses.
     retrain_every_days : the champion is due for retraining when it is this old.
+    retrain_inline : a night whose monitors ask for a search runs it itself; off where a Prefect automation
+        does.
+    holidays_file : days on which volume says nothing, one `2026-12-25` or `12-25` (every year) per line.
+    page_webhook_url : where pages are posted as JSON {"text": ...}, as Slack takes it.
+    page_mail_to, smtp_url : who gets pages by mail, through `smtp://USER:PASSWORD@HOST:PORT` or `smtps://`.
     search_rest_days : at most one search for a better recipe within so many days for each cause.
     shadow_days : a new recipe is watched beside the champion for so long before it takes over; 0: at once.
     """
@@ -44,6 +49,11 @@ class Settings(BaseSettings):
     max_lead_age_days: int = Field(default=365, ge=1)
     min_train_positives: int = Field(default=40, ge=2)
     retrain_every_days: int = Field(default=1, ge=1)
+    retrain_inline: bool = True
+    holidays_file: Path | None = None
+    page_webhook_url: SecretStr | None = None
+    page_mail_to: str | None = None
+    smtp_url: SecretStr | None = None
     search_rest_days: int = Field(default=7, ge=0)
     shadow_days: int = Field(default=7, ge=0)
     random_state: int = 7
@@ -52,9 +62,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        path = os.environ.get("LEADSCORE_DATABASE_URL_FILE")
-        if path and not values.get("database_url"):
-            values["database_url"] = Path(path).read_text().strip()
+        for name in ("database_url", "page_webhook_url", "smtp_url"):
+            path = os.environ.get(f"LEADSCORE_{name.upper()}_FILE")
+            if path and not values.get(name):
+                values[name] = Path(path).read_text().strip()
         return values
 
     @property
