@@ -2,33 +2,40 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
 from features.attrs import Kind
 from features.build import build
-from features.labels import label
+from features.delay import MIN_SEEN_SHARE, DelayCurve
+from features.late_labels import LateLabels, late_labels
 from features.sources import Sources, as_of
 from features.spine import snapshot_dates, spine
 from flows.adapters.settings import Settings
+from flows.recipes import MATURE, Recipe
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Mature rows: one per lead and snapshot.
+    """Rows to learn from: one per lead and snapshot.
 
     Attributes
     ----------
     frame : the spine's keys and every feature column, n rows, ordered by snapshot and lead.
-    y : float64 (n,), 1 where the lead converted within the horizon.
+    y : float64 (n,), 1 where the lead is known to have converted within the horizon.
     as_of : everything in it was known before this day.
+    seen_share : float64 (n,), 1 where the label is settled; below 1 the lead may still convert, and this is
+        the share of conversions of such rows that would be known by now.
+    win_days : float64 (n,), days from the snapshot until the conversion was known; infinite without one.
     """
 
     frame: pl.DataFrame
     y: np.ndarray
     as_of: date
+    seen_share: np.ndarray
+    win_days: np.ndarray
 
     @property
     def n_positives(self) -> int:
@@ -42,25 +49,79 @@ class TrainingSet:
 
     def where(self, keep: np.ndarray) -> "TrainingSet":
         """Rows for which `keep`, bool (n,), is true."""
-        return TrainingSet(self.frame.filter(pl.Series(keep)), self.y[keep], self.as_of)
+        frame = self.frame.filter(pl.Series(keep, dtype=pl.Boolean))
+        return TrainingSet(frame, self.y[keep], self.as_of, self.seen_share[keep], self.win_days[keep])
 
 
-def training_set(sources: Sources, as_of_date: date, settings: Settings) -> TrainingSet:
-    """Build features and labels of every mature (lead, snapshot) known before `as_of_date`."""
+@dataclass(frozen=True)
+class History:
+    """Rows up to `as_of` with their features: what a recipe trains on, at that day or at any earlier one.
+
+    Features of a row see nothing from its snapshot on: they are the same whichever day the labels are of.
+
+    Attributes
+    ----------
+    frame : keys and features of the rows that are `built`.
+    labels : late labels of every row, built or not.
+    built : bool, one per row of `labels`.
+    as_of : everything was known before this day.
+    curve : the delay curve as of that day; None with too few conversions.
+    """
+
+    frame: pl.DataFrame
+    labels: LateLabels
+    built: np.ndarray
+    as_of: date
+    curve: DelayCurve | None
+
+    def known_at(self, day: date, recipe: Recipe, settings: Settings) -> TrainingSet:
+        """Return what `recipe` would have trained on at the start of `day`, with the labels known then.
+
+        Raises
+        ------
+        ValueError
+            `day` lies after `as_of`, or the recipe needs rows that were not built.
+        """
+        if day > self.as_of:
+            raise ValueError(f"the history ends on {self.as_of}: it does not know what was known on {day}")
+        curve = self.curve if day == self.as_of else self.labels.delay_curve(day)
+        keep = _chosen(self.labels, day, recipe, settings, curve)
+        if (keep & ~self.built).any():
+            raise ValueError(f"recipe {recipe.name!r} needs rows without features: build the whole history")
+        rows = self.labels.take(keep)
+        is_won = rows.is_won(day)
+        return TrainingSet(
+            frame=self.frame.filter(pl.Series(keep[self.built], dtype=pl.Boolean)),
+            y=is_won.astype(np.float64),
+            as_of=day,
+            seen_share=_seen_share(rows, day, curve),
+            win_days=np.where(is_won, rows.win_days, np.inf),
+        )
+
+
+def history(sources: Sources, as_of_date: date, settings: Settings, *, only_mature: bool = False) -> History:
+    """Put together every (lead, snapshot) known before `as_of_date`, mature or not.
+
+    Parameters
+    ----------
+    only_mature : build features of mature rows alone, all that the recipes with mature labels need.
+    """
     known = as_of(sources, as_of_date)
-    grid = snapshot_dates(
-        as_of_date,
-        horizon_days=settings.horizon_days,
-        reporting_lag_days=settings.reporting_lag_days,
-        every_days=settings.snapshot_every_days,
-        window_days=settings.train_window_days,
+    rows = spine(
+        known, _grid(as_of_date, settings), max_age_days=settings.max_lead_age_days, for_training=True
     )
-    rows = spine(known, grid, max_age_days=settings.max_lead_age_days, for_training=True)
-    labels = label(rows, known.outcome, as_of_date, settings.horizon_days, settings.reporting_lag_days)
-    mature = labels["is_mature"]
-    frame = build(known, rows).filter(mature)
-    y = labels.filter(mature)["label"].cast(pl.Float64).to_numpy()
-    return TrainingSet(frame, y, as_of_date)
+    labels = late_labels(rows, known, settings.horizon_days, settings.reporting_lag_days)
+    built = labels.is_mature(as_of_date) if only_mature else np.ones(rows.height, dtype=bool)
+    frame = build(known, rows.filter(pl.Series(built, dtype=pl.Boolean)))
+    return History(frame, labels, built, as_of_date, labels.delay_curve(as_of_date))
+
+
+def training_set(
+    sources: Sources, as_of_date: date, settings: Settings, recipe: Recipe = MATURE
+) -> TrainingSet:
+    """Build features and labels of the rows that `recipe` trains on at `as_of_date`."""
+    past = history(sources, as_of_date, settings, only_mature=recipe.labels == "mature")
+    return past.known_at(as_of_date, recipe, settings)
 
 
 def scoring_set(
@@ -70,3 +131,39 @@ def scoring_set(
     known = as_of(sources, as_of_date)
     rows = spine(known, [as_of_date], max_age_days=settings.max_lead_age_days, for_training=False)
     return build(known, rows, attr_kinds)
+
+
+def _grid(day: date, settings: Settings) -> list[date]:
+    """Return the snapshots of the training window and those since, up to `day`, in the same steps."""
+    every = settings.snapshot_every_days
+    mature = snapshot_dates(
+        day,
+        horizon_days=settings.horizon_days,
+        reporting_lag_days=settings.reporting_lag_days,
+        every_days=every,
+        window_days=settings.train_window_days,
+    )
+    newer = range(every, settings.maturity.days, every)
+    return [*mature, *(mature[-1] + timedelta(days=days) for days in newer)]
+
+
+def _chosen(
+    labels: LateLabels, day: date, recipe: Recipe, settings: Settings, curve: DelayCurve | None
+) -> np.ndarray:
+    """Which rows the recipe trains on at `day`, bool (n,)."""
+    elapsed, is_mature = labels.elapsed(day), labels.is_mature(day)
+    window = min(recipe.window_days or settings.train_window_days, settings.train_window_days)
+    in_window = (elapsed > 0) & (elapsed < settings.maturity.days + window)
+    if recipe.labels == "buckets":
+        return in_window
+    if recipe.labels == "mature" or curve is None:
+        return in_window & is_mature
+    # The wins of the youngest rows go too: without the open rows beside them the base rate would be too high.
+    return in_window & (is_mature | (curve(elapsed, labels.segments) >= MIN_SEEN_SHARE))
+
+
+def _seen_share(rows: LateLabels, day: date, curve: DelayCurve | None) -> np.ndarray:
+    seen, is_open = np.ones(len(rows.snapshots)), ~rows.is_settled(day)
+    if curve is not None:
+        seen[is_open] = curve(rows.elapsed(day)[is_open], rows.segments[is_open])
+    return seen

@@ -1,0 +1,150 @@
+"""What is known of each row's outcome on any day: won, closed, settled, or still open and how late.
+
+One spine of (lead, snapshot) rows carries the days from its snapshot until a win, or another end, became
+known. Labels as of any earlier day follow by comparison, so that a backtest with many origins builds its
+features once and never sees an outcome before its day.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.delay import DelayCurve, FloatArray
+from features.delay_estimation import MIN_AT_RISK, estimate_delay_curve
+from features.sources import Datetime, Sources
+
+BoolArray = NDArray[np.bool_]
+
+_DAY = 86_400e6
+
+AGE_BANDS_DAYS = (7, 30, 90)
+"""A lead that has been open for long wins later than a fresh one: each band of ages has its own curve."""
+
+
+@dataclass(frozen=True)
+class LateLabels:
+    """When the outcome of each of n rows became known, in days from the row's snapshot.
+
+    Attributes
+    ----------
+    snapshots : datetime64[D] (n,)
+    segments : str (n,), the lead's age at the snapshot as a band: the delay curve's segment.
+    win_days : float64 (n,), until a win inside the label window was known; infinite where none is.
+    end_days : float64 (n,), until a loss or a removal was known; infinite where none is.
+    horizon_days, reporting_lag_days : the label window, and how much later it is believed.
+    """
+
+    snapshots: np.ndarray
+    segments: np.ndarray
+    win_days: FloatArray
+    end_days: FloatArray
+    horizon_days: int
+    reporting_lag_days: int
+
+    def elapsed(self, day: date) -> FloatArray:
+        """Return the days from each snapshot to the start of `day`."""
+        return (np.datetime64(day, "D") - self.snapshots).astype(np.float64)
+
+    def is_won(self, day: date) -> BoolArray:
+        """Return which rows have a win known before `day`."""
+        return self.win_days < self.elapsed(day)
+
+    def is_mature(self, day: date) -> BoolArray:
+        """Return which rows have the whole window and the reporting lag behind them on `day`."""
+        return self.elapsed(day) >= self.horizon_days + self.reporting_lag_days
+
+    def is_settled(self, day: date) -> BoolArray:
+        """Return which rows can be labelled 0 or 1 on `day`: mature, won, or closed otherwise."""
+        return self.is_mature(day) | self.is_won(day) | (self.end_days < self.elapsed(day))
+
+    def take(self, keep: BoolArray) -> "LateLabels":
+        """Return the rows for which `keep` is true."""
+        return replace(
+            self,
+            snapshots=self.snapshots[keep],
+            segments=self.segments[keep],
+            win_days=self.win_days[keep],
+            end_days=self.end_days[keep],
+        )
+
+    def delay_curve(self, day: date) -> DelayCurve | None:
+        """Estimate the share of the window's wins that is known by each age after the snapshot.
+
+        Reporting and ingestion lags are in it, because it is compared with what has arrived. None where
+        fewer than `MIN_AT_RISK` rows have a win known before `day`.
+        """
+        won = self.is_won(day)
+        if won.sum() < MIN_AT_RISK:
+            return None
+        known = self.snapshots[won].astype("datetime64[us]") + (self.win_days[won] * _DAY).astype(
+            "timedelta64[us]"
+        )
+        wins = pl.DataFrame(
+            {"created_at": self.snapshots[won], "known_at": known, "segment": self.segments[won]}
+        ).with_columns(pl.col("created_at", "known_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+        return estimate_delay_curve(wins, day, segment="segment")
+
+
+def late_labels(
+    spine: pl.DataFrame, sources: Sources, horizon_days: int, reporting_lag_days: int
+) -> LateLabels:
+    """Look up when each row's outcome became known, as far as `sources` tell.
+
+    Parameters
+    ----------
+    spine : at least lead_id and snapshot_date.
+    sources : cut by `features.sources.as_of`; nothing of a later day is in it.
+    """
+    start = pl.col("snapshot_date").cast(Datetime)
+    rows = spine.join(_ends(sources), on="lead_id", how="left", maintain_order="left")
+    is_won = (pl.col("won_at") >= start) & (pl.col("won_at") < start + timedelta(days=horizon_days))
+    days = rows.select(
+        win=pl.when(is_won).then(_days(pl.col("won_known_at") - start)),
+        end=_days(pl.col("ended_at") - start),
+        age=_days(start - pl.col("created_at")),
+    ).fill_null(np.inf)
+    names = np.array([_band_name(band) for band in range(len(AGE_BANDS_DAYS) + 1)])
+    band = np.searchsorted(AGE_BANDS_DAYS, days["age"].to_numpy(), side="right")
+    return LateLabels(
+        rows["snapshot_date"].to_numpy().astype("datetime64[D]"),
+        names[band],
+        days["win"].to_numpy(),
+        days["end"].to_numpy(),
+        horizon_days,
+        reporting_lag_days,
+    )
+
+
+def _ends(sources: Sources) -> pl.DataFrame:
+    """One row per lead: its conversion, and when another end (a loss, a removal) was known."""
+    outcome = sources.outcome
+    wins = (
+        outcome.filter(pl.col("is_conversion")).sort("outcome_at", "known_at").unique("lead_id", keep="first")
+    )
+    losses = (
+        outcome.filter(~pl.col("is_conversion")).group_by("lead_id").agg(lost_at=pl.col("known_at").min())
+    )
+    return (
+        sources.lead.select("lead_id", "created_at", "removed_at")
+        .join(wins.select("lead_id", won_at="outcome_at", won_known_at="known_at"), on="lead_id", how="left")
+        .join(losses, on="lead_id", how="left")
+        .select(
+            "lead_id",
+            "created_at",
+            "won_at",
+            "won_known_at",
+            ended_at=pl.min_horizontal("lost_at", "removed_at"),
+        )
+    )
+
+
+def _days(gap: pl.Expr) -> pl.Expr:
+    return gap.dt.total_microseconds() / _DAY
+
+
+def _band_name(band: int) -> str:
+    ends = [0, *AGE_BANDS_DAYS]
+    return f"{ends[band]}+ days" if band == len(AGE_BANDS_DAYS) else f"{ends[band]}-{ends[band + 1] - 1} days"
