@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from pkboost_core.adaptation import Adaptation, adapt
 from pkboost_core.bag import MEMBER_SHARE, fit_bag
 from pkboost_core.binning import Binning, fit_binning
 from pkboost_core.calibration import Calibration, fit_calibration
@@ -312,6 +313,14 @@ class PKBoostClassifier(Estimator):
         nodes = self.ensemble_.nodes[~self.ensemble_.nodes["is_leaf"]]
         gain = np.bincount(nodes["feature"], weights=nodes["gain"], minlength=self.n_features_in_)
         return gain / gain.sum() if gain.sum() > 0 else gain
+
+    def adapt(self, X: Any, y: Any, sample_weight: Any = None, **options: Any) -> Adaptation:
+        """Repair the model on newer rows and report; `pkboost_core.adaptation.adapt` says how and takes what.
+
+        The model itself stays as it is: the repaired one is `.model` of what is returned.
+        """
+        self._check_is_fitted()
+        return adapt(self, X, y, sample_weight, **options)
 
     def to_state(self) -> dict[str, Any]:
         """Return the fitted model as numbers, arrays and JSON values."""
