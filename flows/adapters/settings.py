@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     snapshot_every_days, train_window_days : grid of training snapshots and how far back it reaches.
     max_lead_age_days : leads older than this at a snapshot are left out of the spine.
     min_train_positives : fewer mature conversions than this and training refuses.
+    recipe : how a first model learns from leads that are still open, a name in `flows.recipes.RECIPES`.
     retrain_every_days : the champion is due for retraining when it is this old.
     retrain_inline : a night whose monitors ask for a search runs it itself; off where a Prefect automation
         does.
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     train_window_days: int = Field(default=365, ge=14)
     max_lead_age_days: int = Field(default=365, ge=1)
     min_train_positives: int = Field(default=40, ge=2)
+    recipe: str = "mature"
     retrain_every_days: int = Field(default=1, ge=1)
     retrain_inline: bool = True
     holidays_file: Path | None = None
