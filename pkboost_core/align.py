@@ -51,12 +51,14 @@ class Touched:
     reason : "sign", "novel values", "shape", "correlation" or "outliers"
     is_flipped : whether the sign was turned
     row_share : share of the batch's rows that changed
+    name : of the column, where it is known
     """
 
     column: int
     reason: str
     is_flipped: bool
     row_share: float
+    name: str = ""
 
 
 def align(reference: Reference, X: ArrayLike) -> tuple[np.ndarray, list[Touched]]:

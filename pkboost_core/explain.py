@@ -1,13 +1,17 @@
 """Why a score is what it is: exact attributions (SHAP), gain, cover and permutation importance."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pkboost_core import treeshap
+from pkboost_core.columns import Columns
 from pkboost_core.ensemble import Ensemble
+from pkboost_core.predictor import raw_scores
 
 _CHUNK_ROWS = 2048
 
@@ -50,16 +54,65 @@ def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[n
 
 def gain_importance(ensemble: Ensemble) -> np.ndarray:
     """Return the share of total split gain that each feature earned; float64, shape (k,), sum 1 or 0."""
-    inner = ensemble.nodes[~ensemble.nodes["is_leaf"]]
-    gain = np.bincount(inner["feature"], inner["gain"], minlength=ensemble.n_features).astype(np.float64)
-    return gain / gain.sum() if gain.sum() > 0 else gain
+    return _share(ensemble, "gain")
 
 
 def cover_importance(ensemble: Ensemble) -> np.ndarray:
-    """Return the share of rows routed by each feature's splits; float64, shape (k,), sums to 1 (or 0)."""
+    """Return the share of rows routed by each feature's splits; float64, shape (k,), sum 1 or 0."""
+    return _share(ensemble, "cover")
+
+
+def split_importance(ensemble: Ensemble) -> np.ndarray:
+    """Return the share of splits that test each feature; float64, shape (k,), sum 1 or 0."""
+    return _share(ensemble, None)
+
+
+def _share(ensemble: Ensemble, field: str | None) -> np.ndarray:
     inner = ensemble.nodes[~ensemble.nodes["is_leaf"]]
-    cover = np.bincount(inner["feature"], inner["cover"], minlength=ensemble.n_features).astype(np.float64)
-    return cover / cover.sum() if cover.sum() > 0 else cover
+    weights = np.ones(len(inner)) if field is None else inner[field]
+    total = np.bincount(inner["feature"], weights, minlength=ensemble.n_features).astype(np.float64)
+    return total / total.sum() if total.sum() > 0 else total
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one row has its raw score: `expected` plus all contributions is the raw score.
+
+    Attributes
+    ----------
+    names : column names, x0, x1 ... where there were none
+    values : the row as the model sees it: floats, level names, None where missing or never seen
+    contributions : float64, shape (k,), or (k, n_outputs) for several raw scores
+    expected, raw_score : float64, shape (n_outputs,), mean raw score in training, and the row's
+    """
+
+    names: tuple[str, ...]
+    values: tuple[float | str | None, ...]
+    contributions: np.ndarray
+    expected: np.ndarray
+    raw_score: np.ndarray
+
+    def strongest(self, n: int = 5) -> list[tuple[str, float | str | None, float]]:
+        """Return name, value and contribution of the n columns that move the (first) raw score most."""
+        moves = self.contributions.reshape(len(self.names), -1)[:, 0]
+        order = np.argsort(-np.abs(moves), kind="stable")[:n]
+        return [(self.names[j], self.values[j], float(moves[j])) for j in order]
+
+
+def explain_row(ensemble: Ensemble, columns: Columns, row: np.ndarray) -> Explanation:
+    """Explain one row of a matrix, shape (1, k), as `Columns.matrix` returns it."""
+    if len(row) != 1:
+        raise ValueError(f"explain takes one row, got {len(row)}; call shap_values for many")
+    contributions, expected = shap_values(ensemble, row)
+    values = tuple(_shown(columns.levels.get(j), float(x)) for j, x in enumerate(row[0]))
+    names = tuple(columns.label(j) for j in range(columns.n_columns))
+    return Explanation(names, values, contributions[0], expected, raw_scores(ensemble, row)[0])
+
+
+def _shown(levels: tuple[str, ...] | None, x: float) -> float | str | None:
+    if math.isnan(x):
+        return None
+    return x if levels is None else levels[int(x)]
 
 
 def permutation_importance(

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 MIN_ROWS = 50
 """Columns or batches with fewer observed values are left alone."""
 
+MAX_ROWS = 100_000
+"""Training rows that are remembered, evenly spaced; more would only make the model larger."""
+
 
 @dataclass(frozen=True)
 class ColumnReference:
@@ -74,7 +77,8 @@ def fit_reference(X: ArrayLike, categorical: Sequence[int] = ()) -> Reference:
         so that what the population does by itself is known
     categorical : indices of columns of codes, which are never touched
     """
-    rows = np.asarray(X, dtype=np.float64)
+    rows = np.asarray(X)
+    rows = rows[:: -(-len(rows) // MAX_ROWS) or 1].astype(np.float64)
     columns = tuple(None if j in categorical else _column_reference(rows[:, j]) for j in range(rows.shape[1]))
     return Reference(columns, rank_correlation(rows, columns))
 

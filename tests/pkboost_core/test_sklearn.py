@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from pkboost_core import PKBoostClassifier
 
 WEIGHTS = {
-    "check_sample_weight_equivalence_on_dense_data": "gradients are rounded at random by row, and ties in gain "
-    "fall to whichever rounds up: a row of weight 2 and a row given twice agree to three digits only"
+    "check_sample_weight_equivalence_on_dense_data": "gradients are rounded at random by row, and ties in "
+    "gain fall to whichever rounds up: a row of weight 2 and a row given twice agree to three digits only"
 }
 QUICK = {"n_estimators": 10, "early_stopping": False, "subsample": 1.0, "colsample": 1.0}
 

@@ -1,0 +1,98 @@
+"""The trees as a table, one row per node, with names instead of codes."""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from pkboost_core.columns import Columns
+from pkboost_core.dtypes import N_CATEGORY_WORDS
+from pkboost_core.ensemble import Ensemble
+
+
+def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
+    """Return one row per node of every tree.
+
+    Returns
+    -------
+    dict of equally long arrays
+        tree, output : int64, number of the tree and of the raw score it adds to
+        node, depth : int64, position within the tree (0 = root, as `apply` counts), distance from the root
+        feature : object, name of the column tested; None in a leaf, as are `categories` and `missing`
+        threshold : float64, values up to it go left; NaN in leaves and for categories
+        categories : object, the levels that go left, joined by ", "; None for numbers
+        missing : object, "left" or "right"
+        gain, cover, count : of the split (0 in leaves), weight and number of the training rows
+        value : float64, what a leaf adds to the raw score; NaN in inner nodes
+        left, right : int64, positions of the children, -1 in leaves
+    """
+    nodes, sizes = ensemble.nodes, np.diff(ensemble.tree_offsets)
+    tree, start = np.repeat(np.arange(len(sizes)), sizes), np.repeat(ensemble.tree_offsets[:-1], sizes)
+    is_leaf, is_categorical = nodes["is_leaf"], nodes["is_categorical"]
+    sides = ("left" if node["missing_left"] else "right" for node in nodes)
+    return {
+        "tree": tree,
+        "output": tree % ensemble.n_outputs,
+        "node": np.arange(len(nodes)) - start,
+        "depth": nodes["depth"].astype(np.int64),
+        "feature": _objects(None if n["is_leaf"] else columns.label(int(n["feature"])) for n in nodes),
+        "threshold": np.where(is_leaf | is_categorical, np.nan, nodes["threshold"]),
+        "categories": _objects(_joined_levels(ensemble, columns, node) for node in nodes),
+        "missing": _objects(None if leaf else side for leaf, side in zip(is_leaf, sides, strict=True)),
+        "gain": nodes["gain"].copy(),
+        "cover": nodes["cover"].copy(),
+        "count": nodes["count"].copy(),
+        "value": np.where(is_leaf, nodes["value"], np.nan),
+        "left": np.where(is_leaf, -1, nodes["left"] - start),
+        "right": np.where(is_leaf, -1, nodes["right"] - start),
+    }
+
+
+def _objects(values: Any) -> np.ndarray:
+    return np.array(list(values), dtype=object)
+
+
+def _joined_levels(ensemble: Ensemble, columns: Columns, node: np.void) -> str | None:
+    if node["is_leaf"] or not node["is_categorical"]:
+        return None
+    return ", ".join(left_levels(ensemble, columns, node))
+
+
+def left_levels(ensemble: Ensemble, columns: Columns, node: np.void) -> list[str]:
+    """Return the levels that a categorical node sends left: names, or codes where only codes were given."""
+    feature = int(node["feature"])
+    words = [int(node["left_categories"][word]) for word in range(N_CATEGORY_WORDS)]
+    codes = [
+        int(code)
+        for position, code in enumerate(ensemble.bin_thresholds[feature])
+        if words[position // 64] >> (position % 64) & 1
+    ]
+    names = columns.levels.get(feature)
+    return [str(code) if names is None else names[code] for code in codes]
+
+
+def to_frame(table: dict[str, np.ndarray], library: str = "auto") -> Any:
+    """Turn equally long arrays into a frame of a library that is already imported.
+
+    Parameters
+    ----------
+    library : "polars", "pandas", "none" for the dict itself, or "auto": Polars if it is loaded, else pandas
+        if it is, else the dict
+    """
+    if library not in ("auto", "polars", "pandas", "none"):
+        raise ValueError(f"library={library!r} should be one of 'auto', 'polars', 'pandas', 'none'")
+    wanted = ("polars", "pandas") if library == "auto" else (library,)
+    loaded = next((sys.modules[name] for name in wanted if name in sys.modules), None)
+    if loaded is None and library in ("polars", "pandas"):
+        raise ValueError(f"library={library!r} is not loaded; import {library} first")
+    if loaded is None:
+        return table
+    as_text = loaded.__name__ == "polars"
+    return loaded.DataFrame(
+        {
+            name: loaded.Series(values.tolist(), dtype=loaded.String)
+            if as_text and values.dtype == object
+            else values
+            for name, values in table.items()
+        }
+    )
