@@ -1,6 +1,8 @@
 """Bring the database to this version's shape, and put the chosen source views in place."""
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import PurePosixPath
@@ -11,6 +13,8 @@ from psycopg import sql
 
 import sql as sql_files
 from flows.adapters.database import Database
+from flows.adapters.replica_schema import Missing, ReplicaError
+from flows.adapters.source_replica import replica_files, replicated_adapters
 
 RECORD = """
 CREATE SCHEMA IF NOT EXISTS leadscore;
@@ -32,10 +36,11 @@ class SourceError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """Which adapter's views are installed, and the data's clock (None: today's date)."""
+    """Which adapter's views are installed, the data's clock (None: today's date), and the CRM's schema if replicated."""
 
     adapter: str
     clock: date | None
+    schema: str | None = None
 
 
 def migrate(database: Database) -> list[str]:
@@ -92,38 +97,71 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def install_source(database: Database, adapter: str) -> None:
+def install_source(database: Database, adapter: str, schema: str | None = None) -> None:
     """Replace the views of schema `source` by those of `sql/source/<adapter>/` and `sql/intermediate/`.
 
     Files run in order of name, in one transaction. When the same text is already installed nothing is
     touched, so that views users built on top stay. Another adapter takes the clock back to the calendar.
 
+    Parameters
+    ----------
+    schema : where a replicated CRM lies (one of `replicated_adapters()`); None for the others.
+
     Raises
     ------
-    SourceError : no such adapter, a file fails, or another view stands on one of the old ones.
+    SourceError : no such adapter, the schema is not that CRM's, a file fails, or another view stands on one of the
+        old ones.
     """
     files = {path: sql_files.load(path) for path in sql_files.names(f"source/{adapter}")}
     if not files:
         raise SourceError(f"no source adapter {adapter}: there is no folder sql/source/{adapter} with views")
     files |= {path: sql_files.load(path) for path in sql_files.names("intermediate")}
-    checksum = _checksum("".join(files.values()))
+    if (schema is None) == (adapter in replicated_adapters()):
+        raise SourceError(
+            f"adapter {adapter} {'needs' if schema is None else 'knows no'} schema of a replicated CRM"
+        )
     with database.connect() as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('leadscore install source', 0))")
+        missing: list[Missing] = []
+        if schema is not None:
+            replica, missing = _look_at_replica(connection, adapter, schema)
+            files = replica | files
+        checksum = _checksum("".join(files.values()))
         if _installed(connection) == (adapter, checksum):
             return
         _drop_views(connection)
         for path, text in files.items():
             _run_view(connection, path, text)
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA source TO crm_reader")
-        connection.execute(
-            """
-            INSERT INTO leadscore.source (adapter, checksum) VALUES (%s, %s)
-            ON CONFLICT (is_only_row) DO UPDATE
-            SET adapter = EXCLUDED.adapter, checksum = EXCLUDED.checksum, installed_at = now(),
-                clock = CASE WHEN leadscore.source.adapter = EXCLUDED.adapter THEN leadscore.source.clock END
-            """,
-            [adapter, checksum],
-        )
+        _record_source(connection, adapter, checksum, schema, missing)
+
+
+def _look_at_replica(
+    connection: psycopg.Connection[Any], adapter: str, schema: str
+) -> tuple[dict[str, str], list[Missing]]:
+    try:
+        return replica_files(connection, adapter, schema)
+    except ReplicaError as error:
+        raise SourceError(str(error)) from None
+
+
+def _record_source(
+    connection: psycopg.Connection[Any],
+    adapter: str,
+    checksum: str,
+    schema: str | None,
+    missing: Sequence[Missing],
+) -> None:
+    connection.execute(
+        """
+        INSERT INTO leadscore.source (adapter, checksum, physical_schema, missing) VALUES (%s, %s, %s, %s)
+        ON CONFLICT (is_only_row) DO UPDATE
+        SET adapter = EXCLUDED.adapter, checksum = EXCLUDED.checksum, installed_at = now(),
+            physical_schema = EXCLUDED.physical_schema, missing = EXCLUDED.missing,
+            clock = CASE WHEN leadscore.source.adapter = EXCLUDED.adapter THEN leadscore.source.clock END
+        """,
+        [adapter, checksum, schema, json.dumps([entry._asdict() for entry in missing])],
+    )
 
 
 def set_clock(database: Database, clock: date | None) -> None:
@@ -141,8 +179,15 @@ def set_clock(database: Database, clock: date | None) -> None:
 def installed_source(database: Database) -> Source | None:
     """Which source is installed, or None."""
     with database.connect() as connection:
-        row = connection.execute("SELECT adapter, clock FROM leadscore.source").fetchone()
+        row = connection.execute("SELECT adapter, clock, physical_schema FROM leadscore.source").fetchone()
     return Source(*row) if row else None
+
+
+def missing_columns(database: Database) -> list[Missing]:
+    """What of a replicated CRM was not found when its views were made."""
+    with database.connect() as connection:
+        row = connection.execute("SELECT missing FROM leadscore.source").fetchone()
+    return [Missing(**entry) for entry in row[0]] if row else []
 
 
 def _installed(connection: psycopg.Connection[Any]) -> tuple[str, str] | None:
@@ -150,16 +195,18 @@ def _installed(connection: psycopg.Connection[Any]) -> tuple[str, str] | None:
 
 
 def _drop_views(connection: psycopg.Connection[Any]) -> None:
-    views = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'source'").fetchall()
-    if not views:
-        return
-    names = sql.SQL(", ").join(sql.Identifier("source", name) for (name,) in views)
-    try:
-        connection.execute(sql.SQL("DROP VIEW {}").format(names))
-    except psycopg.errors.DependentObjectsStillExist as error:
-        raise SourceError(
-            f"other views stand on the source views, drop them first: {error.diag.message_detail}"
-        ) from None
+    connection.execute("CREATE SCHEMA IF NOT EXISTS replica")
+    for schema in ("source", "replica"):  # the first stands on the second
+        views = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = %s", [schema]).fetchall()
+        if not views:
+            continue
+        names = sql.SQL(", ").join(sql.Identifier(schema, name) for (name,) in views)
+        try:
+            connection.execute(sql.SQL("DROP VIEW {}").format(names))
+        except psycopg.errors.DependentObjectsStillExist as error:
+            raise SourceError(
+                f"other views stand on the {schema} views, drop them first: {error.diag.message_detail}"
+            ) from None
 
 
 def _run_view(connection: psycopg.Connection[Any], path: str, text: str) -> None:

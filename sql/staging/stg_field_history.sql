@@ -1,4 +1,5 @@
--- stg_field_history: values of fields over time, as known at $1 (as_of): what ended later is still open.
+-- stg_field_history: values of fields over time, as known at $1 (as_of): what ended later is still open. Fields of leads
+-- that the leak court denies are left out.
 -- Grain: one row per (entity, entity_id, field, valid_from) where problem is null.
 WITH
 field_history AS (
@@ -9,7 +10,9 @@ field_history AS (
             ORDER BY valid_to DESC NULLS FIRST, value
         ) AS copy_number
     FROM source.field_history
-    WHERE (valid_from < $1::timestamptz) IS NOT FALSE OR NOT ISFINITE(valid_from)
+    WHERE ((valid_from < $1::timestamptz) IS NOT FALSE OR NOT ISFINITE(valid_from))
+        AND (entity IS DISTINCT FROM 'lead' OR field IS NULL
+            OR field NOT IN (SELECT column_name FROM leadscore.denied_column))
 )
 SELECT
     NULLIF(entity, '')::text AS entity,

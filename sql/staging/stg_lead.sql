@@ -1,4 +1,5 @@
 -- stg_lead: leads known at $1 (as_of), with the moment they were deleted or merged away if that is known at $1.
+-- Columns that the leak court denies are null.
 -- Grain: one row per lead_id where problem is null. A row with a problem is counted by the reader and set aside.
 WITH
 lead AS (
@@ -9,6 +10,12 @@ lead AS (
             ELSE created_at
         END AS known_at
     FROM source.lead
+),
+denied AS (
+    SELECT
+        COALESCE(ARRAY_AGG(column_name), '{}') AS names,
+        ARRAY_AGG(SUBSTR(column_name, 7)) FILTER (WHERE column_name LIKE 'attrs\_%') AS keys
+    FROM leadscore.denied_column
 ),
 merged AS (
     SELECT source_id AS lead_id, MIN(valid_from) AS merged_at
@@ -37,18 +44,22 @@ SELECT
     CASE WHEN ISFINITE(known_at) THEN known_at END AS known_at,
     owner_id::text AS owner_id,
     account_id::text AS account_id,
-    lead_source::text AS lead_source,
-    title::text AS title,
-    industry::text AS industry,
-    country::text AS country,
-    employee_count::float8 AS employee_count,
-    annual_revenue::float8 AS annual_revenue,
-    email_domain::text AS email_domain,
+    CASE WHEN 'lead_source' <> ALL(denied.names) THEN lead_source::text END AS lead_source,
+    CASE WHEN 'title' <> ALL(denied.names) THEN title::text END AS title,
+    CASE WHEN 'industry' <> ALL(denied.names) THEN industry::text END AS industry,
+    CASE WHEN 'country' <> ALL(denied.names) THEN country::text END AS country,
+    CASE WHEN 'employee_count' <> ALL(denied.names) THEN employee_count::float8 END AS employee_count,
+    CASE WHEN 'annual_revenue' <> ALL(denied.names) THEN annual_revenue::float8 END AS annual_revenue,
+    CASE WHEN 'email_domain' <> ALL(denied.names) THEN email_domain::text END AS email_domain,
     CASE WHEN ISFINITE(removed_at) AND removed_at < $1::timestamptz THEN removed_at END AS removed_at,
-    attrs::text AS attrs,
+    CASE
+        WHEN denied.keys IS NOT NULL AND JSONB_TYPEOF(attrs::jsonb) = 'object' THEN (attrs::jsonb - denied.keys)::text
+        ELSE attrs::text
+    END AS attrs,
     CASE
         WHEN COALESCE(lead_id, '') = '' THEN 'lead_id is missing'
         WHEN NOT ISFINITE(created_at) THEN 'created_at is infinite'
         WHEN copy_number > 1 THEN 'lead_id occurs before'
     END AS problem
-FROM visible;
+FROM visible
+CROSS JOIN denied;
