@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from features.delay import DelayCurve, FloatArray
+from features.delay import DelayCurve, FloatArray, expected_wins
 from flows.monitors.e_process import Wealth, bet
 from flows.monitors.exact import student_t_quantile
 from flows.monitors.reading import Reading, day_words, log10, percent
@@ -97,6 +97,7 @@ def cohort_losses(
     reporting_lag_days: int = 7,
     ages: Sequence[int] = AGES,
     segment: ArrayLike | None = None,
+    first_age: ArrayLike = 0.0,
 ) -> list[CohortLoss]:
     """Return the mean log-loss of every settled cohort week at each age, oldest first.
 
@@ -107,6 +108,7 @@ def cohort_losses(
     ----------
     created : dates (n,), datetime64[D] or `datetime.date`; p : chance to win at all, at creation (n,).
     delay_days : creation to known win, infinite or NaN for leads without one (n,).
+    first_age : age in days at which a lead was first scored; leads won before are not among them (n,).
 
     Raises
     ------
@@ -120,8 +122,9 @@ def cohort_losses(
     number = (day.astype(np.int64) + 3) // 7
     found = []
     for age in ages:
-        seen = curve(np.full(len(day), float(age)), segment)
-        losses = _log_loss(delay <= age, chance * seen)
+        start = np.broadcast_to(np.minimum(first_age, float(age)), day.shape)
+        forecast = expected_wins(chance, curve(start, segment), curve(np.full(len(day), float(age)), segment))
+        losses = _log_loss(delay <= age, forecast)
         settled = np.datetime64(as_of) - np.timedelta64(age + reporting_lag_days + 7, "D")
         last = (settled.astype(np.int64) + 3) // 7
         found += [one for one in _by_week(number, losses, age) if _week_number(one.week) <= last]
@@ -163,7 +166,7 @@ def watch_harm(state: HarmState, losses: Sequence[CohortLoss]) -> tuple[HarmStat
         done[one.age] = one.week
         latest[one.age] = one
     new = HarmState(state.references, wealth, done)
-    threshold = len(state.references) / FALSE_ALARM_CHANCE
+    threshold = len(AGES) / FALSE_ALARM_CHANCE
     return new, [
         _reading(age, wealth[age], state.references[age], latest, threshold) for age in sorted(wealth)
     ]

@@ -126,7 +126,10 @@ def _checks(
     volume = volume_check(reference.month, newest, day, holidays)
     checks = [] if volume is None else [volume]
     taken = [newest[w] for w in days_between(day - timedelta(days=window - 1), day) if w in newest]
-    if not taken or not (now := merge(taken)).rows:
+    # Days that were only counted have no values, so there is nothing to compare them with or by.
+    now = merge(one for one in taken if one.nulls) if any(one.nulls for one in taken) else None
+    known = sum(bool(one.nulls) and one.rows > 0 for one in reference.month.values())
+    if now is None or not now.rows or known < REFERENCE_DAYS // 2:
         return checks
     columns = [name for name in now.types if name in reference.merged.types]
     found = [null_check(name, reference, now) for name in columns]

@@ -27,6 +27,8 @@ class Profile:
     nulls : column -> rows without a value.
     levels : text column -> level -> rows.
     sizes : numeric column -> bin -> rows; bins are logarithmic, eight to a decade, and ordered by value.
+
+    A day that was only counted (`count_only`) has none of the last three.
     """
 
     day: str
@@ -60,6 +62,11 @@ def profile(frame: pl.DataFrame, day: date) -> Profile:
     levels = {name: counted for name in text if len(counted := _count(values[name])) <= MAX_LEVELS}
     sizes = {name: _bin_counts(values[name].drop_nulls().to_numpy()) for name in numeric}
     return Profile(day.isoformat(), frame.height, types, nulls, levels, sizes)
+
+
+def count_only(one: Profile) -> Profile:
+    """Return the profile without its values: for rows that may have been changed since they arrived."""
+    return Profile(one.day, one.rows, one.types, {}, {}, {})
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:

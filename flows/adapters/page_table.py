@@ -1,0 +1,103 @@
+"""`scoring.page`: what people were told; while a page is open its cause opens no other."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import psycopg
+
+from flows.adapters.database import Database
+from flows.adapters.score_runs import ROLE
+from flows.monitors.trigger import Trigger
+
+_SEEN = """
+    UPDATE scoring.page SET last_seen = %(day)s, times_seen = times_seen + 1, words = %(words)s
+    WHERE model_key = %(key)s AND cause = %(cause)s AND resolved_at IS NULL AND last_seen < %(day)s
+"""
+_OPEN = """
+    INSERT INTO scoring.page (model_key, cause, monitor, words, first_seen, last_seen, details)
+    VALUES (%(key)s, %(cause)s, %(monitor)s, %(words)s, %(day)s, %(day)s, %(details)s)
+    ON CONFLICT (model_key, cause) WHERE resolved_at IS NULL DO NOTHING
+"""
+_RESOLVE_GONE = """
+    UPDATE scoring.page SET resolved_at = clock_timestamp(), resolved_by = 'the alarm has ended'
+    WHERE model_key = %s AND monitor = 'T1' AND resolved_at IS NULL AND NOT cause = ANY(%s)
+"""
+_RESOLVE_QUIET = """
+    UPDATE scoring.page
+    SET resolved_at = clock_timestamp(), resolved_by = 'quiet for ' || %(quiet)s || ' days'
+    WHERE model_key = %(key)s AND monitor = ANY(%(monitors)s) AND resolved_at IS NULL
+      AND last_seen <= %(day)s::date - %(quiet)s::integer
+"""
+_UNDELIVERED = """
+    SELECT page_id, cause, words, first_seen, delivered FROM scoring.page
+    WHERE model_key = %s AND resolved_at IS NULL AND NOT delivered ?& %s ORDER BY page_id
+"""
+_DELIVERED = "UPDATE scoring.page SET delivered = delivered || %s WHERE page_id = ANY(%s)"
+
+QUIET_DAYS = 91
+"""A fall that stays raises the alarm again within some weeks: a page of T2 or T3 stays open for 13."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """An open page; `delivered` says which channel took it, and when."""
+
+    page_id: int
+    cause: str
+    words: str
+    first_seen: date
+    delivered: Mapping[str, str]
+
+
+def record_pages(
+    connection: psycopg.Connection[Any], model_key: str, as_of: date, pages: Iterable[Trigger]
+) -> list[Trigger]:
+    """Open a page per cause, or count another night on the one that is open.
+
+    Returns
+    -------
+    list of Trigger : those whose page was opened now.
+    """
+    opened = []
+    for one in pages:
+        values = {"key": model_key, "cause": one.cause, "monitor": one.monitor, "words": one.reason}
+        values |= {"day": as_of, "details": json.dumps(one.to_dict(), allow_nan=False)}
+        if connection.execute(_SEEN, values).rowcount == 0 and connection.execute(_OPEN, values).rowcount:
+            opened.append(one)
+    return opened
+
+
+def count_standing(
+    connection: psycopg.Connection[Any], model_key: str, as_of: date, standing: Iterable[Trigger]
+) -> None:
+    """Count another night on the open pages of alarms that stand but were paged before."""
+    for one in standing:
+        connection.execute(_SEEN, {"key": model_key, "cause": one.cause, "words": one.reason, "day": as_of})
+
+
+def resolve_gone(connection: psycopg.Connection[Any], model_key: str, standing: Collection[str]) -> None:
+    """Close the pages of T1 whose alarm stands no more."""
+    connection.execute(_RESOLVE_GONE, [model_key, list(standing)])
+
+
+def resolve_quiet(connection: psycopg.Connection[Any], model_key: str, as_of: date) -> None:
+    """Close the pages of T2 and T3 that nothing was added to for `QUIET_DAYS`."""
+    values = {"key": model_key, "day": as_of, "quiet": QUIET_DAYS, "monitors": ["T2", "T3"]}
+    connection.execute(_RESOLVE_QUIET, values)
+
+
+def undelivered(database: Database, model_key: str, channels: Collection[str]) -> list[Page]:
+    """Return open pages that one of the channels has not taken yet, oldest first."""
+    with database.connect(ROLE) as connection:
+        rows = connection.execute(_UNDELIVERED, [model_key, list(channels)]).fetchall()
+    return [Page(*row) for row in rows]
+
+
+def mark_delivered(database: Database, pages: Iterable[Page], channel: str, when: str) -> None:
+    """Record that a channel has taken pages."""
+    with database.connect(ROLE) as connection:
+        ids = [page.page_id for page in pages]
+        connection.execute(_DELIVERED, [json.dumps({channel: when}), ids])

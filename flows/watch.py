@@ -1,0 +1,150 @@
+"""The monitors of one night: they remember in SQL, write there what they find, and people are told.
+
+`watch_data` (T1) runs before training, since it may hold a new model back; `watch` (T2 to T5) after
+publication. Both start from the states of earlier nights only, so that a rerun finds the same; a night of the
+past is recorded, and tells nobody.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from features.sources import Sources
+from flows.adapters.database import Database
+from flows.adapters.drift_table import replace_readings
+from flows.adapters.monitor_state import is_newest_night, load_states, save_states
+from flows.adapters.notify import deliver_pages
+from flows.adapters.notify_prefect import emit_events
+from flows.adapters.page_table import count_standing, record_pages, resolve_gone, resolve_quiet
+from flows.adapters.score_runs import ROLE
+from flows.adapters.settings import Settings
+from flows.lead_model import LeadModel
+from flows.monitors.reading import Reading
+from flows.monitors.trigger import Trigger, action_words, blocked_by, triggers
+from flows.watch_covariates import watch_features
+from flows.watch_arrivals import watch_tables
+from flows.watch_labels import watch_weeks
+
+LABELS = ("T2", "T3", "T5")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What monitors leave behind: states to keep, readings, and what they could not do."""
+
+    states: list[tuple[str, date, Mapping[str, Any]]] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The monitors' answer to a night.
+
+    Attributes
+    ----------
+    readings : one per monitor and subject; of T1 and T4 only alarms and the nearest to one.
+    pages : triggers whose page was opened now.
+    notes : monitors that cannot judge yet, and why.
+    """
+
+    readings: tuple[Reading, ...] = ()
+    pages: tuple[Trigger, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def triggers(self) -> list[Trigger]:
+        """What the alarms ask for."""
+        return triggers(self.readings)
+
+    @property
+    def blocked(self) -> str | None:
+        """Why no new model may be published tonight, or None."""
+        return blocked_by(self.readings)
+
+    @property
+    def search_reason(self) -> str | None:
+        """Why a search for a better recipe is asked for, or None."""
+        reasons = [one.reason for one in self.triggers if one.action == "search"]
+        return "; ".join(reasons) or None
+
+    def __add__(self, other: "Watch") -> "Watch":
+        """Both, one after the other."""
+        return Watch(self.readings + other.readings, self.pages + other.pages, self.notes + other.notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values: `drift`, `paged`, `blocked` and `notes`."""
+        keys = ("statistic", "threshold", "evidence", "effect", "words")
+        drift = [
+            {"monitor": one.trigger, "subject": one.subject}
+            | {key: getattr(one, key) for key in keys}
+            | {"fired": one.is_alarm, "action": action_words(one)}
+            for one in self.readings
+        ]
+        return {
+            "drift": drift,
+            "paged": len(self.pages),
+            "blocked": self.blocked,
+            "not_watched": list(self.notes),
+        }
+
+
+def watch_data(database: Database, settings: Settings, sources: Sources, as_of: date) -> Watch:
+    """Run T1 on everything that arrived since the last night.
+
+    Parameters
+    ----------
+    sources : as known at `as_of`.
+    """
+    found = watch_tables(database, settings, sources, as_of)
+    return _settle(database, settings, as_of, ("T1",), Found(*found))
+
+
+def watch(
+    database: Database, settings: Settings, sources: Sources, as_of: date, model: LeadModel | None
+) -> Watch:
+    """Run T2, T3 and T5 on published scores and known outcomes, and T4 once a week.
+
+    Parameters
+    ----------
+    sources : as known at `as_of`.
+    model : the champion; T4 compares with what it was trained on, and T2 starts anew with its recipe.
+    """
+    before = load_states(database, settings.model_key, as_of, [*LABELS, "T4"])
+    labels = Found(*watch_weeks(database, settings, sources, as_of, before, _line(model)))
+    watched = _settle(database, settings, as_of, LABELS, labels)
+    if model is None:
+        return watched
+    covariates = watch_features(settings, sources, as_of, before.get("T4"), model)
+    if covariates is None:
+        return watched
+    return watched + _settle(database, settings, as_of, ("T4",), Found(*covariates))
+
+
+def _line(model: LeadModel | None) -> str:
+    """The champion's recipe: models of one recipe, fitted anew every night, are one line."""
+    recipe = {} if model is None else model.recipe.get("recipe") or {}
+    return str(recipe.get("name", "")) if isinstance(recipe, Mapping) else str(recipe)
+
+
+def _settle(
+    database: Database, settings: Settings, as_of: date, monitors: Sequence[str], found: Found
+) -> Watch:
+    """Record everything in one transaction, then tell."""
+    key, asked = settings.model_key, triggers(found.readings)
+    is_newest = is_newest_night(database, key, monitors[0], as_of)
+    opened: list[Trigger] = []
+    with database.connect(ROLE) as connection:
+        save_states(connection, key, found.states)
+        replace_readings(connection, key, as_of, monitors, found.readings)
+        if is_newest:
+            opened = record_pages(connection, key, as_of, [one for one in asked if one.is_page])
+            if "T1" in monitors:
+                count_standing(connection, key, as_of, asked)
+                resolve_gone(connection, key, [one.cause for one in asked])
+            resolve_quiet(connection, key, as_of)
+    if is_newest:
+        emit_events(key, as_of, [*opened, *(o for o in asked if o.action == "search" and o not in opened)])
+        deliver_pages(database, settings)
+    return Watch(tuple(found.readings), tuple(opened), tuple(found.notes))
