@@ -45,7 +45,7 @@ def train(*, as_of: AsOf = None, output: Output = DEFAULT_OUTPUT) -> Answer:
 
     Example: leadscore train --as-of 2026-10-31
     """
-    with _ready(output) as (settings, database, progress):
+    with ready(output) as (settings, database, progress):
         from flows.nightly import run_training
 
         return _facts(run_training(settings, database, as_of, progress))
@@ -56,14 +56,14 @@ def score(*, as_of: AsOf = None, output: Output = DEFAULT_OUTPUT) -> Answer:
 
     Example: leadscore score --json
     """
-    with _ready(output) as (settings, database, progress):
+    with ready(output) as (settings, database, progress):
         from flows.nightly import run_scoring
 
         return _facts(run_scoring(settings, database, as_of, progress))
 
 
 def _night(as_of: date | None, output: Output, fill: bool) -> Answer:
-    with _ready(output, fill) as (settings, database, progress):
+    with ready(output, fill) as (settings, database, progress):
         from flows.commands.summary import night_summary
         from flows.nightly import run_nightly
 
@@ -72,7 +72,7 @@ def _night(as_of: date | None, output: Output, fill: bool) -> Answer:
 
 
 @contextmanager
-def _ready(output: Output, fill: bool = False) -> Iterator[tuple[Settings, Database, Progress]]:
+def ready(output: Output, fill: bool = False) -> Iterator[tuple[Settings, Database, Progress]]:
     """Database and Prefect, both up: Prefect's server starts while the database opens and flows import."""
     from flows.adapters.prefect_server import prefect_runtime
 

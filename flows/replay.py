@@ -1,0 +1,122 @@
+"""Nights of the past, one after another, as they would have run: each knows what was known on its day."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from flows.adapters import replay_record
+from flows.adapters.database import Database
+from flows.adapters.settings import Settings
+from flows.gate import NoUsableModelError
+from flows.nightly import run_nightly
+from flows.progress import Progress
+from flows.training import TooFewConversionsError
+
+MOST_DECISIONS_A_NIGHT = 4
+
+
+@dataclass(frozen=True)
+class ReplayedNight:
+    """One night of the story.
+
+    Attributes
+    ----------
+    as_of : the night.
+    outcome : "published", or why nothing was.
+    model_version, is_retrained, n_scored : of a published night; None otherwise.
+    prevalence, average_precision, average_precision_low, average_precision_high, calibration_ratio : of its
+        scores by what became of the leads; None where that is not in the database yet.
+    warnings : what the night said.
+    """
+
+    as_of: date
+    outcome: str
+    model_version: str | None = None
+    is_retrained: bool | None = None
+    n_scored: int | None = None
+    prevalence: float | None = None
+    average_precision: float | None = None
+    average_precision_low: float | None = None
+    average_precision_high: float | None = None
+    calibration_ratio: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Story:
+    """A replay: its nights, what the monitors said and what was decided, all by model key in SQL too.
+
+    Attributes
+    ----------
+    drifts : rows of scoring.report_drift.
+    decisions : rows of scoring.decision, oldest first.
+    """
+
+    model_key: str
+    nights: Sequence[ReplayedNight]
+    drifts: Sequence[Mapping[str, Any]]
+    decisions: Sequence[Mapping[str, Any]]
+
+    @property
+    def n_promoted(self) -> int:
+        """How often a challenger became champion."""
+        return sum(one["verdict"] == "promote" for one in self.decisions)
+
+    @property
+    def n_fired(self) -> int:
+        """How many readings raised an alarm."""
+        return sum(bool(one["fired"]) for one in self.drifts)
+
+
+def replay(
+    settings: Settings,
+    database: Database,
+    nights: Sequence[date],
+    key: str,
+    tell: Callable[[ReplayedNight], None],
+) -> Story:
+    """Run every night under a model key of its own and return the story.
+
+    A night without enough conversions to train a first model publishes nothing and the replay goes on. The
+    scores end in the history: none of them stays in force.
+
+    Parameters
+    ----------
+    nights : in order of time
+    key : what the replay's rows and models are filed under; must be new
+    tell : called after each night
+    """
+    own = settings.model_copy(update={"model_key": key, "model_name": f"{settings.model_name}-{key}"})
+    lived = []
+    try:
+        for night in nights:
+            lived.append(_night(own, database, night))
+            tell(lived[-1])
+    finally:
+        replay_record.withdraw(database, key)
+    return Story(
+        key,
+        lived,
+        replay_record.drifts(database, key, nights[0], nights[-1]),
+        replay_record.decided(database, key, MOST_DECISIONS_A_NIGHT * len(nights)),
+    )
+
+
+def _night(settings: Settings, database: Database, as_of: date) -> ReplayedNight:
+    try:
+        summary = run_nightly(settings, database, as_of, Progress())
+    except (TooFewConversionsError, NoUsableModelError) as error:
+        return ReplayedNight(as_of, str(error))
+    seen = summary["hindsight"] or {}
+    measures = ("prevalence", "average_precision", "average_precision_low", "average_precision_high",
+                "calibration_ratio")  # fmt: skip
+    return ReplayedNight(
+        as_of,
+        "published",
+        summary["model_version"],
+        summary["is_retrained"],
+        summary["n_scored"],
+        **{name: seen.get(name) for name in measures},
+        warnings=tuple(summary["warnings"]),
+    )
