@@ -1,20 +1,30 @@
 """Which model scores tonight: the champion, or a new one when it is due or cannot score the date."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.sources import Sources
-from flows import curves, gate, report_charts
-from flows.adapters.registry import CHALLENGER, ModelVersion, Registry
+from features.matrix import NOT_FEATURES
+from flows import curves, gate, promotion, report_charts
+from flows.adapters import decisions
+from flows.adapters.decisions import Decision
+from flows.adapters.registry import CHALLENGER, ModelVersion
 from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
-from flows.dataset import scoring_set
+from flows.artefact_checks import segments_of
+from flows.challenger import Challenge
+from flows.data_facts import DataFacts, differences
 from flows.lead_model import LabelDefinition, LeadModel
-from flows.score_mapping import ScoreMapping
+from flows.open_leads import OpenLeads
+from flows.recipes import recipe_of
 from flows.training import Trained
+
+if TYPE_CHECKING:
+    from flows.nightly import Night
+
+FACTS = "data_facts"
 
 
 @dataclass(frozen=True)
@@ -25,13 +35,15 @@ class Champion:
     ----------
     model, version : artefact and registry entry.
     trained : its training, when it happened tonight.
-    decision : the gate's, when it was trained tonight.
+    decision : the gate's, when a model was trained tonight.
+    promotion : where it was promoted tonight, the record that comes into force with its scores.
     """
 
     model: LeadModel
     version: ModelVersion
     trained: Trained | None = None
     decision: gate.GateDecision | None = None
+    promotion: Decision | None = None
 
 
 def why_due(
@@ -55,14 +67,11 @@ def why_due(
 
 
 def register(
-    registry: Registry,
-    trained: Trained,
+    night: "Night",
+    challenge: Challenge,
     previous: Champion | None,
     fallback: Champion | None,
-    sources: Sources,
-    settings: Settings,
-    data_sha256: str,
-    reason: str,
+    open_leads: OpenLeads,
 ) -> Champion:
     """Log a freshly trained model, let the gate decide, and return the model to score with.
 
@@ -74,34 +83,87 @@ def register(
     fallback : the same when it can score tonight, else None; the gate is milder when there is nothing to fall
         back to.
     """
-    as_of = trained.model.training_range.as_of
-    version = registry.log_run(trained.model, _record(trained, settings, data_sha256, reason))
-    features = scoring_set(sources, as_of, settings, trained.model.encoding.attr_kinds)
-    probabilities = trained.model.predict_proba(features) if features.height else np.zeros(0)
-    decision = gate.decide(trained, probabilities, has_champion=fallback is not None)
-    if previous is not None and previous.model.training_range.as_of > as_of:
-        return Champion(trained.model, version, trained, decision)
-    if decision.is_promoted:
-        return Champion(trained.model, registry.promote(version.version, reason), trained, decision)
-    registry.set_alias(CHALLENGER, version.version)
-    if fallback is None:
+    trained = challenge.trained
+    model = replace(trained.model, recipe={**trained.model.recipe, FACTS: challenge.facts.to_dict()})
+    version = night.registry.log_run(model, _run_record(night, challenge))
+    found = gate.decide(_evidence(night, challenge, fallback, open_leads), has_champion=fallback is not None)
+    if previous is not None and previous.model.training_range.as_of > night.as_of:
+        return Champion(model, version, trained, found)
+    decision = _decision(night, challenge, found, previous, version)
+    night.registry.attach_json(version.run_id, "decision.json", decision.as_dict())
+    if not found.is_promoted and fallback is None:
+        night.registry.set_alias(CHALLENGER, version.version)
         raise gate.NoUsableModelError(
-            f"the new model is unusable ({', '.join(decision.reasons)}) and there is no other: nothing is"
+            f"the new model is unusable ({', '.join(found.reasons)}) and there is no other: nothing is"
             " scored; look at the run in MLflow"
         )
-    return Champion(fallback.model, fallback.version, None, decision)
+    if fallback is not None and decision.verdict != "promote":
+        state = decisions.SHADOW if decision.verdict == "shadow" else decisions.REFUSED
+        promotion.refuse(night.database, night.registry, night.settings.model_key, decision, state)
+        return replace(fallback, decision=found)
+    pending = promotion.intend(night.database, night.settings.model_key, decision)
+    return Champion(model, version, trained, found, pending)
 
 
-def inherited_mapping(previous: Champion | None) -> ScoreMapping | None:
-    """The champion's score mapping, so that a grade keeps its meaning; None starts a new one."""
-    return None if previous is None else ScoreMapping(**previous.model.recipe["score_mapping"])
+def _evidence(
+    night: "Night", challenge: Challenge, fallback: Champion | None, open_leads: OpenLeads
+) -> gate.Evidence:
+    trained, key = challenge.trained, night.settings.model_key
+    before = None if fallback is None else fallback.model.recipe.get(FACTS)
+    return gate.Evidence(
+        as_of=night.as_of,
+        evaluation=trained.evaluation,
+        leakage=trained.leakage,
+        open_probabilities=_probabilities(trained.model, open_leads),
+        champion_probabilities=None if fallback is None else _probabilities(fallback.model, open_leads),
+        segments=segments_of(open_leads.of(trained.model)),
+        data_problems=[] if before is None else differences(DataFacts.from_dict(before), challenge.facts),
+        integrity=night.integrity,
+        comparison=challenge.comparison,
+        is_new_recipe=challenge.is_new_recipe,
+        last_recipe_change=decisions.last_recipe_change(night.database, key),
+        last_roll_back=decisions.last_roll_back(night.database, key),
+    )
 
 
-def _record(trained: Trained, settings: Settings, data_sha256: str, reason: str) -> RunRecord:
+def _probabilities(model: LeadModel, open_leads: OpenLeads) -> np.ndarray:
+    frame = open_leads.of(model)
+    return model.predict_proba(frame.drop(NOT_FEATURES, strict=False)) if frame.height else np.zeros(0)
+
+
+def _decision(
+    night: "Night",
+    challenge: Challenge,
+    found: gate.GateDecision,
+    previous: Champion | None,
+    version: ModelVersion,
+) -> Decision:
+    is_watched = challenge.is_new_recipe and night.settings.shadow_days > 0 and previous is not None
+    verdict = "refuse" if not found.is_promoted else "shadow" if is_watched else "promote"
+    return Decision(
+        as_of=night.as_of,
+        kind=challenge.kind,
+        verdict=verdict,
+        state=decisions.PENDING,
+        cause=challenge.cause,
+        reasons=found.reasons,
+        champion_before=None if previous is None else previous.version.version,
+        challenger=version.version,
+        recipe=recipe_of(challenge.trained.model.recipe).as_dict(),
+        is_new_recipe=challenge.is_new_recipe,
+        checks=found.checks,
+        inputs={**found.inputs, "data_sha256": night.data_sha256, **challenge.notes},
+        mlflow_run_id=version.run_id,
+    )
+
+
+def _run_record(night: "Night", challenge: Challenge) -> RunRecord:
+    trained, settings = challenge.trained, night.settings
     evaluation = trained.evaluation.as_dict()
     numbers = {name: value for name, value in evaluation.items() if isinstance(value, int | float)}
+    compared = {} if challenge.comparison is None else asdict(challenge.comparison)
     params: dict[str, Any] = {
-        "reason": reason,
+        "reason": challenge.cause,
         "protocol": trained.evaluation.protocol,
         "leakage_alarm": trained.leakage.is_alarm,
         "n_features": len(trained.model.encoding.names),
@@ -111,9 +173,9 @@ def _record(trained: Trained, settings: Settings, data_sha256: str, reason: str)
     }
     return RunRecord(
         name=f"as of {trained.model.training_range.as_of}",
-        metrics={**numbers, "train_seconds": trained.train_seconds},
+        metrics={**numbers, **compared, "train_seconds": trained.train_seconds},
         params=params,
-        data_sha256=data_sha256,
+        data_sha256=night.data_sha256,
         curves=curves.tables(trained.evaluation_y, trained.evaluation_p),
         charts=report_charts.evaluation_charts(trained.evaluation_y, trained.evaluation_p),
     )

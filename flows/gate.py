@@ -1,12 +1,25 @@
-"""Sanity checks of a freshly trained model before it may become champion."""
+"""The gate: what a challenger has to show before it may replace the champion.
 
-from dataclasses import dataclass
+The recipe is judged on mature labels (`flows.backtest`, `flows.open_cohorts`), the artefact on today's open
+leads, the night's data by what the champion was made from. A check that fails keeps the champion. Every check
+and every number it looked at goes into the decision record.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 
-from flows.training import Trained
+from flows.artefact_checks import Shift, problems, shift
+from flows.evaluation import Evaluation
+from flows.leakage import LeakageReport
+from flows.monitors.compare import Comparison
+from flows.monitors.compare import judge as judge_comparison
 
 CALIBRATION_RATIO = (0.4, 2.5)
+ROLL_BACK_REST_DAYS = 14
 
 
 class NoUsableModelError(RuntimeError):
@@ -14,15 +27,84 @@ class NoUsableModelError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """All that a decision looks at.
+
+    Attributes
+    ----------
+    as_of : the night.
+    evaluation, leakage : of the challenger's recipe on the newest mature cohort.
+    open_probabilities, champion_probabilities : float64 (n,), of today's open leads; None where there is no
+        champion that can score them.
+    segments : name -> bool (n,), the open leads in it.
+    data_problems : how tonight's data differ from what the champion was made from (`flows.data_facts`).
+    integrity : alarms of the data integrity monitor, in words; any of them keeps the champion.
+    comparison : champion against challenger on rows neither was trained on; None where history is too short.
+    is_new_recipe : whether the challenger was made in another way than the champion.
+    last_recipe_change, last_roll_back : dates; None for never.
+    e_value : of the challenger's shadow run, if there was one.
+    """
+
+    as_of: date
+    evaluation: Evaluation
+    leakage: LeakageReport
+    open_probabilities: np.ndarray
+    champion_probabilities: np.ndarray | None = None
+    segments: Mapping[str, np.ndarray] = field(default_factory=dict)
+    data_problems: Sequence[str] = ()
+    integrity: Sequence[str] = ()
+    comparison: Comparison | None = None
+    is_new_recipe: bool = False
+    last_recipe_change: date | None = None
+    last_roll_back: date | None = None
+    e_value: float = 0.0
+
+    @property
+    def shift(self) -> Shift | None:
+        """How far the challenger moves today's open leads; None where that cannot be told."""
+        champion, challenger = self.champion_probabilities, self.open_probabilities
+        if champion is None or not np.isfinite(challenger).all():
+            return None
+        return shift(champion, challenger, self.segments)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the inputs as JSON-able values, probabilities as their summary."""
+        moved, p = self.shift, self.open_probabilities
+        is_sound = len(p) > 0 and bool(np.isfinite(p).all())
+        return {
+            "as_of": self.as_of.isoformat(),
+            "evaluation": self.evaluation.as_dict(),
+            "leakage_alarm": self.leakage.is_alarm,
+            "open_leads": len(p),
+            "open_quantiles": np.quantile(p, (0, 0.25, 0.5, 0.75, 1)).tolist() if is_sound else None,
+            "shift": None if moved is None else moved.to_dict(),
+            "data_problems": list(self.data_problems),
+            "integrity": list(self.integrity),
+            "comparison": None if self.comparison is None else asdict(self.comparison),
+            "is_new_recipe": self.is_new_recipe,
+            "last_recipe_change": _iso(self.last_recipe_change),
+            "last_roll_back": _iso(self.last_roll_back),
+            "e_value": self.e_value,
+        }
+
+
+@dataclass(frozen=True)
 class GateDecision:
-    """Whether a model may be promoted, and every check with its value: a record to store."""
+    """Whether a model may be promoted, every check with its outcome, and what it looked at; JSON-able.
+
+    Attributes
+    ----------
+    reasons : the checks that failed, in words.
+    checks : check -> whether it holds.
+    """
 
     is_promoted: bool
     reasons: tuple[str, ...]
-    checks: dict[str, bool]
+    checks: Mapping[str, bool]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def decide(trained: Trained, open_probabilities: np.ndarray, *, has_champion: bool) -> GateDecision:
+def decide(evidence: Evidence, *, has_champion: bool) -> GateDecision:
     """Decide on promotion.
 
     A model that fails a check never replaces a champion. Without a champion, only a model whose probabilities
@@ -30,25 +112,65 @@ def decide(trained: Trained, open_probabilities: np.ndarray, *, has_champion: bo
 
     Parameters
     ----------
-    trained : the model and its backtest
-    open_probabilities : float64 (n,), what it says of today's open leads
-    has_champion : whether there is one to keep
+    has_champion : whether there is one to keep.
     """
-    evaluation = trained.evaluation
+    checks, words = _of_the_model(evidence), list[str]()
+    if has_champion:
+        for name, said in _against_the_champion(evidence).items():
+            checks[name] = not said
+            words += said
+        checks |= _rules_of_promotion(evidence)
+    spelt_out = {name for name in checks if name in _SPELT_OUT}
+    failed = [name for name, holds in checks.items() if not holds and name not in spelt_out]
+    is_usable = checks["probabilities are finite"]
+    is_promoted = is_usable and (all(checks.values()) or not has_champion)
+    return GateDecision(is_promoted, (*failed, *words), checks, evidence.as_dict())
+
+
+_SPELT_OUT = ("data integrity", "data like the champion's", "scores like the champion's")
+
+
+def _of_the_model(evidence: Evidence) -> dict[str, bool]:
+    p, evaluation = evidence.open_probabilities, evidence.evaluation
     ratio, roc_auc_high = evaluation.calibration_ratio, evaluation.roc_auc_high
     low, high = CALIBRATION_RATIO
-    checks = {
-        "probabilities are finite": bool(np.isfinite(open_probabilities).all()),
-        "probabilities differ between leads": len(open_probabilities) < 2
-        or bool(np.ptp(open_probabilities) > 0),
+    return {
+        "probabilities are finite": bool(np.isfinite(p).all()),
+        "probabilities differ between leads": len(p) < 2 or bool(np.ptp(p) > 0),
         "ranking is not worse than chance": roc_auc_high is None or roc_auc_high > 0.5,
         "calibrated in the large": ratio is None or low <= ratio <= high,
-        "no leakage alarm": not trained.leakage.is_alarm,
+        "no leakage alarm": not evidence.leakage.is_alarm,
     }
-    failed = tuple(name for name, passed in checks.items() if not passed)
-    is_usable = checks["probabilities are finite"]
-    return GateDecision(is_usable and (not failed or not has_champion), failed, checks)
 
 
-def _differ(probabilities: np.ndarray) -> bool:
-    return len(probabilities) < 2 or bool(np.ptp(probabilities) > 0)
+def _against_the_champion(evidence: Evidence) -> dict[str, list[str]]:
+    """Checks that say in words what is wrong."""
+    comparison, moved = evidence.comparison, evidence.shift
+    is_proven = comparison is not None and comparison.log_loss_gain_lower > 0
+    found = (
+        list(evidence.integrity),
+        list(evidence.data_problems),
+        [] if moved is None else problems(moved, is_proven=is_proven),
+    )
+    return dict(zip(_SPELT_OUT, found, strict=True))
+
+
+def _rules_of_promotion(evidence: Evidence) -> dict[str, bool]:
+    rest = timedelta(days=ROLL_BACK_REST_DAYS)
+    last = evidence.last_roll_back
+    rested = {"no roll-back within 14 days": last is None or last <= evidence.as_of - rest}
+    if evidence.comparison is None:
+        is_same = not evidence.is_new_recipe
+        return rested | {"a new recipe is compared on at least eight weeks": is_same}
+    verdict = judge_comparison(
+        evidence.comparison,
+        is_new_recipe=evidence.is_new_recipe,
+        as_of=evidence.as_of,
+        last_recipe_change=evidence.last_recipe_change,
+        e_value=evidence.e_value,
+    )
+    return rested | dict(verdict.checks)
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()

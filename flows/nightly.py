@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE
 import sql
 from features.matrix import NOT_FEATURES
 from features.sources import Sources
-from flows import night_report
+from flows import night_report, promotion
 from flows.adapters import score_runs
 from flows.adapters.database import Database, DatabaseUnavailableError, exclusive, open_database
 from flows.adapters.hindsight import converted_since
@@ -33,13 +33,15 @@ from flows.adapters.settings import Settings
 from flows.adapters.snapshot_hash import snapshot_hash
 from flows.adapters.source_frames import KEYS as FRAME_KEYS
 from flows.adapters.source_reader import SetAside, check_contract, read_sources
-from flows.champion import Champion, inherited_mapping, register, why_due
-from flows.dataset import scoring_set
+from flows.challenger import Challenge, refit
+from flows.champion import Champion, register, why_due
+from flows.dataset import history
 from flows.evaluation import Evaluation, evaluate
 from flows.lead_model import LabelDefinition
+from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.scoring import score_open_leads
-from flows.training import TooFewConversionsError, Trained, train
+from flows.training import TooFewConversionsError, Trained
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,13 @@ Summary = dict[str, Any]
 
 @dataclass
 class Night:
-    """What the steps of one night share: where things are, and what is known so far."""
+    """What the steps of one night share: where things are, and what is known so far.
+
+    Attributes
+    ----------
+    integrity : alarms of the data integrity monitor, in words: they keep the champion for tonight.
+    triggers : why a better recipe should be looked for tonight, in words.
+    """
 
     settings: Settings
     database: Database
@@ -59,6 +67,9 @@ class Night:
     set_aside: SetAside | None = None
     data_sha256: str = ""
     warnings: list[str] = field(default_factory=list)
+    integrity: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    _open_leads: OpenLeads | None = None
 
     @property
     def label(self) -> LabelDefinition:
@@ -69,6 +80,12 @@ class Night:
             self.settings.reporting_lag_days,
             hashlib.sha256(text.encode()).hexdigest(),
         )
+
+    def open_leads(self, sources: Sources) -> OpenLeads:
+        """Tonight's open leads with their features."""
+        if self._open_leads is None:
+            self._open_leads = OpenLeads(sources, self.as_of, self.settings)
+        return self._open_leads
 
 
 _GIVEN: ContextVar[tuple[Settings, Database, Progress] | None] = ContextVar("given", default=None)
@@ -98,7 +115,7 @@ def nightly(as_of: date | None = None) -> Summary:
         sources = read(night)
         champion = choose_model(night, sources)
         scores = score(night, sources, champion)
-        publish_scores(night, scores)
+        publish_scores(night, scores, champion)
         return night_report.finish(night, sources, champion, scores, judge(night, scores), memory)
 
 
@@ -107,6 +124,7 @@ def training(as_of: date | None = None) -> dict[str, Any]:
     """Train and register a model whether it is due or not; the published scores stay."""
     with open_night(as_of, records_run=False) as night:
         champion = choose_model(night, read(night), always_train=True)
+        promotion.settle(night.database, night.registry, champion.promotion)
         return night_report.training_summary(night, champion)
 
 
@@ -117,7 +135,7 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
         sources = read(night)
         champion = load_champion(night)
         scores = score(night, sources, champion)
-        publish_scores(night, scores)
+        publish_scores(night, scores, champion)
         return night_report.finish(night, sources, champion, scores, None, memory)
 
 
@@ -161,6 +179,9 @@ def open_night(as_of: date | None, records_run: bool = True) -> Iterator[Night]:
     with _resources() as (settings, database, progress), exclusive(database, "nightly"):
         day = as_of or _today(database)
         night = Night(settings, database, progress, open_registry(settings, database), day)
+        repaired = promotion.repair(database, night.registry, settings.model_key)
+        if repaired is not None:
+            night.warnings.append(f"after a crash: {repaired}")
         if not records_run:
             yield night
             return
@@ -205,28 +226,32 @@ def choose_model(night: Night, sources: Sources, always_train: bool = False) -> 
     Too few conversions to train, or a gate that refuses, keep the champion where it can still score; where
     there is none that can, too few conversions end the night.
     """
-    with night.progress.stage("load the model"):
-        champion = _loaded(night)
-    fallback = champion if champion is not None and _can_score(night, sources, champion) else None
+    champion, open_leads = _loaded(night), night.open_leads(sources)
+    fallback = champion if champion is not None and _can_score(night, open_leads, champion) else None
     due = "asked for" if always_train else _due(night, champion, fallback)
     if due is None and champion is not None:
         return champion
     reason = due or "there is no champion"
     try:
-        with night.progress.stage("train"):
-            mapping = inherited_mapping(champion)
-            trained = train(sources, night.as_of, night.settings, night.label, night.data_sha256, mapping)
+        challenge = _challenge(night, sources, champion, fallback, reason)
     except TooFewConversionsError as error:
         if fallback is None or always_train:
             raise
         night.warnings.append(f"not retrained although {reason}: {error}")
         return fallback
     with night.progress.stage("register the model"):
-        chosen = register(
-            night.registry, trained, champion, fallback, sources, night.settings, night.data_sha256, reason
-        )
-    _warn(night, trained, chosen)
+        chosen = register(night, challenge, champion, fallback, open_leads)
+    _warn(night, challenge.trained, chosen)
     return chosen
+
+
+def _challenge(
+    night: Night, sources: Sources, champion: Champion | None, fallback: Champion | None, reason: str
+) -> Challenge:
+    previous, current = (None if one is None else one.model for one in (champion, fallback))
+    with night.progress.stage("train"):
+        past = history(sources, night.as_of, night.settings)
+        return refit(night, sources, past, night.open_leads(sources), previous, current, reason)
 
 
 def _warn(night: Night, trained: Trained, chosen: Champion) -> None:
@@ -236,7 +261,7 @@ def _warn(night: Night, trained: Trained, chosen: Champion) -> None:
         verdict = (
             "the champion stays" if chosen.trained is None else "it is used all the same: no other model can"
         )
-        night.warnings.append(f"the new model failed: {', '.join(chosen.decision.reasons)}; {verdict}")
+        night.warnings.append(f"the new model failed: {'; '.join(chosen.decision.reasons)}; {verdict}")
 
 
 @task(name="load champion", **_OUTSIDE)
@@ -249,7 +274,8 @@ def load_champion(night: Night) -> Champion:
 
 
 def _loaded(night: Night) -> Champion | None:
-    found = night.registry.load_champion()
+    with night.progress.stage("load the model"):
+        found = night.registry.load_champion()
     return None if found is None else Champion(*found)
 
 
@@ -260,35 +286,46 @@ def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> 
     return "today's feature columns differ from the champion's" if due is None and fallback is None else due
 
 
-def _can_score(night: Night, sources: Sources, champion: Champion) -> bool:
+def _can_score(night: Night, open_leads: OpenLeads, champion: Champion) -> bool:
     """Whether the champion knows nothing of tonight's future, and has tonight's label and columns."""
     model = champion.model
     if model.training_range.as_of > night.as_of or model.label_definition != night.label:
         return False
-    one_lead = Sources.from_frames({"lead": sources.lead.head(1)})
-    sample = scoring_set(one_lead, night.as_of, night.settings, model.encoding.attr_kinds)
-    return tuple(sample.drop(NOT_FEATURES, strict=False).columns) == model.encoding.names
+    columns = open_leads.of(model).drop(NOT_FEATURES, strict=False).columns
+    return tuple(columns) == model.encoding.names
 
 
 @task(name="score", cache_policy=NO_CACHE)
 def score(night: Night, sources: Sources, champion: Champion) -> pl.DataFrame:
     """Score every open lead, with reasons."""
     with night.progress.stage("score"):
-        open_leads = scoring_set(sources, night.as_of, night.settings, champion.model.encoding.attr_kinds)
+        open_leads = night.open_leads(sources).of(champion.model)
         return score_open_leads(
             champion.model, open_leads, sources, night.as_of, str(champion.version.version), datetime.now(UTC)
         )
 
 
 @task(name="publish", **_OUTSIDE)
-def publish_scores(night: Night, scores: pl.DataFrame) -> None:
-    """Put all scores in force at once; a date before the one in force is only filed."""
+def publish_scores(night: Night, scores: pl.DataFrame, champion: Champion) -> None:
+    """Put all scores in force at once, and with them a champion promoted tonight.
+
+    A date before the one in force is only filed.
+    """
     if night.run is None:
         raise RuntimeError("publication needs a recorded run")
     with night.progress.stage("publish"):
         in_force = score_runs.date_in_force(night.database, night.settings.model_key)
         is_newest = in_force is None or night.as_of >= in_force
-        publish(night.database, night.run, scores, expected_rows=scores.height, make_current=is_newest)
+        publish(
+            night.database,
+            night.run,
+            scores,
+            expected_rows=scores.height,
+            make_current=is_newest,
+            also=promotion.in_force(champion.promotion),
+        )
+        if champion.promotion is not None:
+            promotion.complete(night.database, night.registry, champion.promotion)
 
 
 @task(name="judge", cache_policy=NO_CACHE)

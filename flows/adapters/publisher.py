@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -49,6 +49,7 @@ def publish(
     expected_rows: int | None = None,
     limits: score_checks.Limits = score_checks.Limits(),  # noqa: B008 (frozen)
     make_current: bool = True,
+    also: Sequence[sa.Executable] = (),
 ) -> Publication:
     """Publish a run's scores and put them in force.
 
@@ -63,6 +64,7 @@ def publish(
     expected_rows : how many leads had to be scored; a different number of rows is refused.
     limits : bounds against the night before.
     make_current : move the pointer; False only files the scores (a date in the past).
+    also : statements for the same transaction: what comes into force with these scores, or not at all.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def publish(
     _check_columns(scores)
     frame, clock = _complete(run, scores), _Clock()
     try:
-        _write(database, run, frame, expected_rows or frame.height, limits, make_current, clock)
+        _write(database, run, frame, expected_rows or frame.height, limits, make_current, also, clock)
     finally:
         _tidy(database, run)  # also after a failure: what it had written takes room until then
     clock.lap("tidy")
@@ -99,6 +101,7 @@ def _write(
     expected_rows: int,
     limits: score_checks.Limits,
     make_current: bool,
+    also: Sequence[sa.Executable],
     clock: "_Clock",
 ) -> None:
     with _plain_errors(), database.session(ROLE) as connection:
@@ -114,6 +117,8 @@ def _write(
             if make_current:
                 connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
                 connection.execute(score_tables.notify_published(run.run_id))
+            for statement in also:
+                connection.execute(statement)
         clock.lap("publish")
 
 

@@ -19,7 +19,7 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -132,6 +132,15 @@ class Registry:
         """Add an HTML report to a run that was logged before."""
         self._client.log_artifact(run_id, str(report), "report")
 
+    def attach_json(self, run_id: str, name: str, value: Mapping[str, Any]) -> None:
+        """Add a JSON file to a run that was logged before."""
+        self._client.log_text(run_id, json.dumps(value, indent=1, default=str), name)
+
+    def remove_alias(self, alias: str) -> None:
+        """Take an alias away, if it is there; never the champion's."""
+        if alias != CHAMPION and alias in self._aliases():
+            self._client.delete_registered_model_alias(self.model_name, alias)
+
     def set_alias(self, alias: str, version: int) -> None:
         """Point `alias` at `version`. The champion is set by `promote`, which remembers whom it replaces."""
         if alias == CHAMPION:
@@ -181,19 +190,31 @@ class Registry:
         self._explain(version, "promoted", reason)
         return self.show(version)
 
-    def rollback(self, reason: str) -> ModelVersion:
-        """Make the previous champion the champion again and return it.
+    def rollback(self, reason: str, to: int | None = None) -> ModelVersion:
+        """Make an earlier champion the champion again; those after it are forgotten as champions.
+
+        Parameters
+        ----------
+        to : which one; None takes the previous one. Where it is the champion already nothing is done.
 
         Raises
         ------
         RegistryError
-            If there is no earlier champion whose version still exists.
+            If there is no such champion whose version still exists.
         """
-        history, earlier = self.champion_history(), self._earlier_champions()
-        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(earlier[-1]))
-        self._write_history(earlier)
-        self._explain(history[-1], "rolled_back", reason)
-        return self.show(earlier[-1])
+        history = self.champion_history()
+        if history and to == history[-1]:
+            return self.show(history[-1])
+        earlier = self._earlier_champions()
+        if to is not None and to not in earlier:
+            known = ", ".join(map(str, earlier))
+            raise RegistryError(f"version {to} of {self.model_name} was no champion; earlier ones: {known}")
+        kept = earlier if to is None else earlier[: earlier.index(to) + 1]
+        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(kept[-1]))
+        self._write_history(kept)
+        for version in history[history.index(kept[-1]) + 1 :]:
+            self._explain(version, "rolled_back", reason)
+        return self.show(kept[-1])
 
     def previous_champion(self) -> int:
         """Return the version that `rollback` would go back to.

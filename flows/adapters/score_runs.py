@@ -1,5 +1,6 @@
 """The record of runs in `scoring.score_run`, and which of them is in force."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -101,26 +102,44 @@ def roll_back(database: Database, model_key: str, run_id: int | None = None) -> 
     return chosen
 
 
-def put_back_scores_of(database: Database, model_key: str, model_version: str) -> tuple[int, date] | None:
-    """Put the newest scores of a model version in force, if they are still at hand.
+def put_back_scores_of(
+    database: Database, model_key: str, model_version: str, also: Sequence[sa.Executable] = ()
+) -> tuple[int, date] | None:
+    """Put the newest scores of a model version in force, from the runs at hand or else from the history.
 
-    Where its scores are in force already nothing is done, so that a second call is harmless.
+    Where its scores are in force already nothing moves, so that a second call is harmless.
+
+    Parameters
+    ----------
+    also : statements for the same transaction: what comes into force with these scores. They run even where
+        no scores are found.
 
     Returns
     -------
-    tuple : run_id and as-of date of the version's scores, now in force; None where none are at hand.
+    tuple : run_id and as-of date of the version's scores, now in force; None where none are kept.
     """
     with database.begin(ROLE) as connection:
-        rows = connection.execute(score_tables.runs_to_fall_back_to(model_key)).all()
-        current = connection.execute(score_tables.current_run(model_key)).first()
-    of_version = [row for row in rows if row.model_version == model_version]
-    if not of_version:
+        connection.execute(score_tables.lock(f"publish {model_key}"))
+        found = _put_back(connection, model_key, model_version)
+        for statement in also:
+            connection.execute(statement)
+    return found
+
+
+def _put_back(connection: sa.Connection, model_key: str, model_version: str) -> tuple[int, date] | None:
+    kept = connection.execute(score_tables.runs_of_version(model_key, model_version)).all()
+    current = connection.execute(score_tables.current_run(model_key)).first()
+    for run in kept:
+        if current is not None and run.run_id == current.run_id:
+            return run.run_id, run.as_of_date
+    if not kept:
         return None
-    newest = max(of_version, key=lambda row: (row.as_of_date, row.run_id))
-    if current is None or current.run_id not in {row.run_id for row in of_version}:
-        roll_back(database, model_key, newest.run_id)
-        return newest.run_id, newest.as_of_date
-    return current.run_id, current.as_of_date
+    newest = kept[0]
+    if not newest.is_at_hand:
+        connection.execute(score_tables.bring_back(newest.run_id, newest.as_of_date))
+    connection.execute(score_tables.point_to(model_key, newest.run_id, newest.as_of_date))
+    connection.execute(score_tables.notify_published(newest.run_id))
+    return newest.run_id, newest.as_of_date
 
 
 def _before(newest_first: list[int], current: sa.Row[Any] | None) -> int:

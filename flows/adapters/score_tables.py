@@ -219,6 +219,33 @@ def runs_to_fall_back_to(model_key: str) -> sa.Executable:
     )
 
 
+def runs_of_version(model_key: str, model_version: str) -> sa.Executable:
+    """Published runs of a model version whose scores are kept, newest date first.
+
+    Columns run_id, as_of_date and is_at_hand: among the published scores, else only in the history.
+    """
+    at_hand = sa.exists().where(lead_score_published.c.run_id == score_run.c.run_id)
+    in_history = sa.exists().where(
+        lead_score_history.c.as_of_date == score_run.c.as_of_date,
+        lead_score_history.c.run_id == score_run.c.run_id,
+    )
+    return (
+        sa.select(score_run.c.run_id, score_run.c.as_of_date, at_hand.label("is_at_hand"))
+        .where(
+            score_run.c.model_key == model_key,
+            score_run.c.model_version == model_version,
+            score_run.c.state == "published",
+            sa.or_(at_hand, in_history),
+        )
+        .order_by(score_run.c.as_of_date.desc(), score_run.c.run_id.desc())
+    )
+
+
+def bring_back(run_id: int, as_of: date) -> sa.Insert:
+    """Copy a run from the history to the published scores."""
+    return sa.insert(lead_score_published).from_select(list(SCORE_COLUMNS), scores_of(run_id, as_of))
+
+
 def current_run(model_key: str) -> sa.Executable:
     """The run in force: run_id and as_of_date."""
     return sa.select(score_pointer.c.run_id, score_pointer.c.as_of_date).where(

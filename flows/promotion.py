@@ -1,0 +1,144 @@
+"""Promotion and roll-back: scores and champion change together, and a crash anywhere leaves one of both.
+
+Two stores take part. Postgres decides: one transaction puts the scores and the decision in force. The
+registry's alias follows. A decision is
+
+    pending    before its scores are published; if nobody is at work on it any more, it is abandoned;
+    in force   from that transaction on; the alias follows at once, or at the start of the next command;
+    done       when the alias has followed.
+"""
+
+import logging
+from dataclasses import replace
+from datetime import date
+
+import sqlalchemy as sa
+
+from flows.adapters import decisions, score_runs
+from flows.adapters.database import Database
+from flows.adapters.decisions import Decision
+from flows.adapters.registry import CHALLENGER, ModelVersion, Registry, RegistryError
+
+log = logging.getLogger(__name__)
+
+
+def repair(database: Database, registry: Registry, model_key: str) -> str | None:
+    """End what a crash has left half done, and say what that was; None where nothing was.
+
+    The caller holds the lock of `database.exclusive`, so nobody is at work on it.
+    """
+    found = decisions.in_state(database, model_key, decisions.PENDING, decisions.IN_FORCE)
+    if found is None:
+        return None
+    if found.state == decisions.PENDING:
+        decisions.finish(database, found.decision_id, decisions.ABANDONED, found.champion_before)
+        return f"version {found.challenger} was about to become champion and its scores were never published"
+    try:
+        complete(database, registry, found)
+    except RegistryError as error:
+        decisions.finish(database, found.decision_id, decisions.ABANDONED, found.champion_before)
+        return f"version {found.challenger} was to become champion and is gone from the registry: {error}"
+    return f"version {found.challenger} is in force; the registry has followed"
+
+
+def complete(database: Database, registry: Registry, decision: Decision) -> ModelVersion:
+    """Let the registry follow a decision that is in force; again is harmless."""
+    if decision.challenger is None:
+        raise ValueError(f"decision {decision.decision_id} names no version to promote")
+    if decision.kind == "roll_back":
+        version = registry.rollback(decision.cause, decision.challenger)
+    else:
+        version = registry.promote(decision.challenger, decision.cause)
+    decisions.finish(database, decision.decision_id, decisions.DONE, decision.challenger)
+    return version
+
+
+def promote(database: Database, registry: Registry, model_key: str, decision: Decision) -> ModelVersion:
+    """Make a version champion without publishing scores: the next night scores with it."""
+    chosen = replace(decision, state=decisions.IN_FORCE, champion_after=decision.challenger)
+    number = decisions.record(database, model_key, chosen)
+    return complete(database, registry, replace(chosen, decision_id=number))
+
+
+def intend(database: Database, model_key: str, decision: Decision) -> Decision:
+    """Record a promotion that waits for its scores; `in_force` goes with them, `complete` after them."""
+    pending = replace(decision, state=decisions.PENDING)
+    return replace(pending, decision_id=decisions.record(database, model_key, pending))
+
+
+def in_force(decision: Decision | None) -> list[sa.Executable]:
+    """Statements for the transaction that publishes the scores of a pending promotion."""
+    return [] if decision is None else [decisions.put_in_force(decision.decision_id)]
+
+
+def settle(database: Database, registry: Registry, decision: Decision | None) -> None:
+    """Put a pending promotion in force without scores: the next night scores with it."""
+    if decision is None:
+        return
+    with database.begin(score_runs.ROLE) as connection:
+        connection.execute(decisions.put_in_force(decision.decision_id))
+    complete(database, registry, decision)
+
+
+def refuse(
+    database: Database, registry: Registry, model_key: str, decision: Decision, state: str = decisions.REFUSED
+) -> Decision:
+    """Record a decision that leaves the champion where it is; the challenger keeps its alias to look at.
+
+    Parameters
+    ----------
+    state : `decisions.REFUSED`, or `decisions.SHADOW` for a challenger to be watched.
+    """
+    chosen = replace(decision, state=state, champion_after=decision.champion_before)
+    number = decisions.record(database, model_key, chosen)
+    if decision.challenger is not None:
+        registry.set_alias(CHALLENGER, decision.challenger)
+    return replace(chosen, decision_id=number)
+
+
+def roll_back(
+    database: Database,
+    registry: Registry,
+    model_key: str,
+    as_of: date,
+    cause: str,
+    to: int | None = None,
+    inputs: dict[str, object] | None = None,
+) -> tuple[ModelVersion, tuple[int, date] | None]:
+    """Make an earlier champion the champion again, with its last scores.
+
+    Parameters
+    ----------
+    as_of : the night it happens on.
+    to : version to go back to; None takes the previous champion.
+
+    Returns
+    -------
+    the champion, and the run and date of its scores, now in force; None where none of them are kept: then the
+    published ones stay until the next night.
+    """
+    unfinished = decisions.in_state(database, model_key, decisions.IN_FORCE)
+    repair(database, registry, model_key)
+    if unfinished is not None and unfinished.kind == "roll_back" and unfinished.challenger is not None:
+        version = unfinished.challenger  # stopped between its two steps: going back twice is not meant
+        return registry.show(version), score_runs.put_back_scores_of(database, model_key, str(version))
+    history = registry.champion_history()
+    earlier = registry.previous_champion() if to is None else to
+    decision = Decision(
+        as_of,
+        "roll_back",
+        "promote",
+        decisions.IN_FORCE,
+        cause,
+        champion_before=history[-1] if history else None,
+        challenger=earlier,
+        champion_after=earlier,
+        inputs=inputs or {},
+    )
+    found = score_runs.put_back_scores_of(
+        database, model_key, str(earlier), also=[decisions.insertion(model_key, decision)]
+    )
+    repair(database, registry, model_key)
+    for purpose in ("roll_back", "shadow"):
+        decisions.end_pair(database, model_key, purpose)
+    return registry.show(earlier), found
