@@ -5,6 +5,7 @@ known. Labels as of any earlier day follow by comparison, so that a backtest wit
 features once and never sees an outcome before its day.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -34,6 +35,7 @@ class LateLabels:
     segments : str (n,), the lead's age at the snapshot as a band: the delay curve's segment.
     win_days : float64 (n,), until a win inside the label window was known; infinite where none is.
     end_days : float64 (n,), until a loss or a removal was known; infinite where none is.
+    void_days : float64 (n,), until it was known that the lead had ended before the snapshot; mostly infinite.
     horizon_days, reporting_lag_days : the label window, and how much later it is believed.
     """
 
@@ -41,6 +43,7 @@ class LateLabels:
     segments: np.ndarray
     win_days: FloatArray
     end_days: FloatArray
+    void_days: FloatArray
     horizon_days: int
     reporting_lag_days: int
 
@@ -56,9 +59,34 @@ class LateLabels:
         """Return which rows have the whole window and the reporting lag behind them on `day`."""
         return self.elapsed(day) >= self.horizon_days + self.reporting_lag_days
 
+    def is_void(self, day: date) -> BoolArray:
+        """Return which rows are known by `day` to be of leads that had ended before their snapshot.
+
+        A run on the snapshot's night could not know. As negatives they would teach that the leads closest to
+        conversion do not convert: training leaves them out from the day this is known.
+        """
+        return self.void_days < self.elapsed(day)
+
     def is_settled(self, day: date) -> BoolArray:
         """Return which rows can be labelled 0 or 1 on `day`: mature, won, or closed otherwise."""
         return self.is_mature(day) | self.is_won(day) | (self.end_days < self.elapsed(day))
+
+    def open_odds(self, day: date, curve: DelayCurve) -> FloatArray:
+        """Return the factor by which a row's odds of winning have changed because nothing has happened yet.
+
+        (1 - F) / (1 - L), with F the share of wins and L the share of other ends known at the row's age, by
+        segment; 0 for settled rows, whose label needs no chance.
+        """
+        elapsed, is_open = self.elapsed(day), ~self.is_settled(day)
+        odds = np.zeros(len(elapsed))
+        odds[is_open] = 1.0 - curve(elapsed[is_open], self.segments[is_open])
+        is_lost = self.is_mature(day) & ~self.is_won(day)
+        for name in np.unique(self.segments[is_open]):
+            rows = is_open & (self.segments == name)
+            ends = np.sort(self.end_days[is_lost & (self.segments == name)])
+            closed = np.searchsorted(ends, elapsed[rows]) / (len(ends) + 1)
+            odds[rows] /= 1.0 - closed
+        return odds
 
     def take(self, keep: BoolArray) -> "LateLabels":
         """Return the rows for which `keep` is true."""
@@ -68,6 +96,7 @@ class LateLabels:
             segments=self.segments[keep],
             win_days=self.win_days[keep],
             end_days=self.end_days[keep],
+            void_days=self.void_days[keep],
         )
 
     def delay_curve(self, day: date) -> DelayCurve | None:
@@ -103,7 +132,14 @@ def late_labels(
     is_won = (pl.col("won_at") >= start) & (pl.col("won_at") < start + timedelta(days=horizon_days))
     days = rows.select(
         win=pl.when(is_won).then(_days(pl.col("won_known_at") - start)),
-        end=_days(pl.col("ended_at") - start),
+        end=_days(pl.min_horizontal("lost_known_at", "removed_at") - start),
+        void=_days(
+            pl.min_horizontal(
+                pl.when(pl.col(f"{end}_at") < start).then(pl.col(f"{end}_known_at"))
+                for end in ("won", "lost")
+            )
+            - start
+        ),
         age=_days(start - pl.col("created_at")),
     ).fill_null(np.inf)
     names = np.array([_band_name(band) for band in range(len(AGE_BANDS_DAYS) + 1)])
@@ -113,32 +149,26 @@ def late_labels(
         names[band],
         days["win"].to_numpy(),
         days["end"].to_numpy(),
+        days["void"].to_numpy(),
         horizon_days,
         reporting_lag_days,
     )
 
 
 def _ends(sources: Sources) -> pl.DataFrame:
-    """One row per lead: its conversion, and when another end (a loss, a removal) was known."""
-    outcome = sources.outcome
-    wins = (
-        outcome.filter(pl.col("is_conversion")).sort("outcome_at", "known_at").unique("lead_id", keep="first")
-    )
-    losses = (
-        outcome.filter(~pl.col("is_conversion")).group_by("lead_id").agg(lost_at=pl.col("known_at").min())
-    )
-    return (
-        sources.lead.select("lead_id", "created_at", "removed_at")
-        .join(wins.select("lead_id", won_at="outcome_at", won_known_at="known_at"), on="lead_id", how="left")
-        .join(losses, on="lead_id", how="left")
-        .select(
-            "lead_id",
-            "created_at",
-            "won_at",
-            "won_known_at",
-            ended_at=pl.min_horizontal("lost_at", "removed_at"),
+    """One row per lead: created_at, removed_at, and its conversion and other end with when each was known."""
+    leads = sources.lead.select("lead_id", "created_at", "removed_at")
+    for end, is_wanted in (("won", pl.col("is_conversion")), ("lost", ~pl.col("is_conversion"))):
+        first = (
+            sources.outcome.filter(is_wanted).sort("outcome_at", "known_at").unique("lead_id", keep="first")
         )
-    )
+        dates = first.select("lead_id", pl.col("outcome_at", "known_at").name.map(_named(end)))
+        leads = leads.join(dates, on="lead_id", how="left")
+    return leads
+
+
+def _named(end: str) -> Callable[[str], str]:
+    return lambda column: f"{end}_{column.removeprefix('outcome_')}"
 
 
 def _days(gap: pl.Expr) -> pl.Expr:

@@ -26,15 +26,15 @@ class TrainingSet:
     frame : the spine's keys and every feature column, n rows, ordered by snapshot and lead.
     y : float64 (n,), 1 where the lead is known to have converted within the horizon.
     as_of : everything in it was known before this day.
-    seen_share : float64 (n,), 1 where the label is settled; below 1 the lead may still convert, and this is
-        the share of conversions of such rows that would be known by now.
+    open_odds : float64 (n,), 0 where the label is settled; above 0 the lead may still convert, and this is
+        what its being open so long makes of the odds that it does (`LateLabels.open_odds`).
     win_days : float64 (n,), days from the snapshot until the conversion was known; infinite without one.
     """
 
     frame: pl.DataFrame
     y: np.ndarray
     as_of: date
-    seen_share: np.ndarray
+    open_odds: np.ndarray
     win_days: np.ndarray
 
     @property
@@ -50,7 +50,7 @@ class TrainingSet:
     def where(self, keep: np.ndarray) -> "TrainingSet":
         """Rows for which `keep`, bool (n,), is true."""
         frame = self.frame.filter(pl.Series(keep, dtype=pl.Boolean))
-        return TrainingSet(frame, self.y[keep], self.as_of, self.seen_share[keep], self.win_days[keep])
+        return TrainingSet(frame, self.y[keep], self.as_of, self.open_odds[keep], self.win_days[keep])
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,14 @@ class History:
         keep = _chosen(self.labels, day, recipe, settings, curve)
         if (keep & ~self.built).any():
             raise ValueError(f"recipe {recipe.name!r} needs rows without features: build the whole history")
+        open_odds = np.zeros(len(keep)) if curve is None else self.labels.open_odds(day, curve)
         rows = self.labels.take(keep)
         is_won = rows.is_won(day)
         return TrainingSet(
             frame=self.frame.filter(pl.Series(keep[self.built], dtype=pl.Boolean)),
             y=is_won.astype(np.float64),
             as_of=day,
-            seen_share=_seen_share(rows, day, curve),
+            open_odds=open_odds[keep],
             win_days=np.where(is_won, rows.win_days, np.inf),
         )
 
@@ -107,9 +108,7 @@ def history(sources: Sources, as_of_date: date, settings: Settings, *, only_matu
     only_mature : build features of mature rows alone, all that the recipes with mature labels need.
     """
     known = as_of(sources, as_of_date)
-    rows = spine(
-        known, _grid(as_of_date, settings), max_age_days=settings.max_lead_age_days, for_training=True
-    )
+    rows = spine(known, _grid(as_of_date, settings), max_age_days=settings.max_lead_age_days)
     labels = late_labels(rows, known, settings.horizon_days, settings.reporting_lag_days)
     built = labels.is_mature(as_of_date) if only_mature else np.ones(rows.height, dtype=bool)
     frame = build(known, rows.filter(pl.Series(built, dtype=pl.Boolean)))
@@ -129,7 +128,7 @@ def scoring_set(
 ) -> pl.DataFrame:
     """Build the features of every lead that is open on `as_of_date`; `attr_kinds` is the model's."""
     known = as_of(sources, as_of_date)
-    rows = spine(known, [as_of_date], max_age_days=settings.max_lead_age_days, for_training=False)
+    rows = spine(known, [as_of_date], max_age_days=settings.max_lead_age_days)
     return build(known, rows, attr_kinds)
 
 
@@ -153,17 +152,10 @@ def _chosen(
     """Which rows the recipe trains on at `day`, bool (n,)."""
     elapsed, is_mature = labels.elapsed(day), labels.is_mature(day)
     window = min(recipe.window_days or settings.train_window_days, settings.train_window_days)
-    in_window = (elapsed > 0) & (elapsed < settings.maturity.days + window)
+    in_window = (elapsed > 0) & (elapsed < settings.maturity.days + window) & ~labels.is_void(day)
     if recipe.labels == "buckets":
         return in_window
     if recipe.labels == "mature" or curve is None:
         return in_window & is_mature
     # The wins of the youngest rows go too: without the open rows beside them the base rate would be too high.
     return in_window & (is_mature | (curve(elapsed, labels.segments) >= MIN_SEEN_SHARE))
-
-
-def _seen_share(rows: LateLabels, day: date, curve: DelayCurve | None) -> np.ndarray:
-    seen, is_open = np.ones(len(rows.snapshots)), ~rows.is_settled(day)
-    if curve is not None:
-        seen[is_open] = curve(rows.elapsed(day)[is_open], rows.segments[is_open])
-    return seen

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from features.delay import DelayCurve
 from features.matrix import Encoding, to_matrix
 from pkboost_core import PKBoostClassifier, serialize
 from pkboost_core.explain import shap_values
@@ -18,7 +19,9 @@ from pkboost_core.explain import shap_values
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)
+"""Format 1 had no delay curve."""
 BOOSTER_FILE = "booster.pkb"
 MODEL_FILE = "lead_model.json"
 
@@ -59,6 +62,8 @@ class LeadModel:
     label_definition, training_range : what was learnt, and from when.
     recipe : JSON-able settings that made the model.
     code_version : of the package that fitted it.
+    delay_curve : share of the horizon's conversions that is known so many days after a snapshot, by the
+        lead's age; None where there were too few conversions for one.
     """
 
     booster: PKBoostClassifier
@@ -67,6 +72,7 @@ class LeadModel:
     training_range: TrainingRange
     recipe: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = field(default_factory=installed_version)
+    delay_curve: DelayCurve | None = None
 
     def predict_proba(self, frame: pl.DataFrame) -> np.ndarray:
         """Probability of a conversion within the horizon, float64 (n,).
@@ -104,11 +110,13 @@ class LeadModel:
         """
         path = folder / MODEL_FILE
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored.get("format_version") != FORMAT_VERSION:
+        if stored.get("format_version") not in READABLE_FORMATS:
             raise ValueError(
-                f"{path} has format {stored.get('format_version')}, this leadscore reads {FORMAT_VERSION}: "
+                f"{path} has format {stored.get('format_version')}, this leadscore reads up to "
+                f"{FORMAT_VERSION}: "
                 f"install the version that made it ({stored.get('code_version')}) or train anew"
             )
+        curve = stored.get("delay_curve")
         return cls(
             booster=serialize.load(folder / BOOSTER_FILE),
             encoding=Encoding.from_dict(stored["encoding"]),
@@ -116,6 +124,7 @@ class LeadModel:
             training_range=_training_range(stored["training_range"]),
             recipe=stored["recipe"],
             code_version=stored["code_version"],
+            delay_curve=None if curve is None else DelayCurve.from_dict(curve),
         )
 
     def _description(self) -> dict[str, Any]:
@@ -125,6 +134,7 @@ class LeadModel:
             "label_definition": asdict(self.label_definition),
             "training_range": training_range_dict(self.training_range),
             "recipe": dict(self.recipe),
+            "delay_curve": None if self.delay_curve is None else self.delay_curve.to_dict(),
             "encoding": self.encoding.to_dict(),
         }
 

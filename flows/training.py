@@ -1,36 +1,30 @@
-"""Fit a lead model on everything mature and measure its recipe on the newest mature cohort."""
+"""Fit a lead model by its recipe on everything known, and measure its recipe on the newest mature cohort."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
+from datetime import date
 
 import numpy as np
 import polars as pl
 
-from features.matrix import Encoding, fit_encoding, to_matrix
+from features.readiness import Readiness, readiness
 from features.sources import Sources
 from features.spine import KEYS
 from flows.adapters.settings import Settings
-from flows.dataset import TrainingSet, training_set
+from flows.dataset import History, TrainingSet, history
 from flows.evaluation import Evaluation, evaluate
+from flows.fitting import BOOSTER, TooFewConversionsError, fit_one, fit_recipe
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
 from flows.leakage import LeakageReport, judge
+from flows.recipes import MATURE, Recipe, recipe_named
 from flows.score_mapping import ScoreMapping
-from pkboost_core import PKBoostClassifier
+
+__all__ = ["BOOSTER", "TooFewConversionsError", "Trained", "fit_recipe", "newest_cohort", "train"]
 
 EVALUATION_DAYS = 28
 
-BOOSTER: dict[str, Any] = {"learning_rate": 0.03, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
-"""Small trees on few columns and rows each: a CRM has hundreds of conversions and many columns that say the
-same. On the six simulated CRMs it was chosen on: 86 % of the ceiling's PR-AUC; 31 leaves on all rows 77 %."""
-
 MAX_STORED_ROWS = 20_000
-
-
-class TooFewConversionsError(ValueError):
-    """Not enough mature conversions to learn from; the champion stays."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +33,12 @@ class Trained:
 
     Attributes
     ----------
-    model : fitted on every mature row
+    model : fitted on every row its recipe admits
     evaluation : of the same recipe, fitted as it could have been before the evaluation cohort
     evaluation_y, evaluation_p : float64 (m,), labels and probabilities of that cohort
     evaluation_keys : lead and snapshot of those rows
     leakage : the alarm, raised or not
+    readiness : what each way of treating late labels would have had to train on
     train_seconds : of the final fit alone, matrix to calibrated booster
     """
 
@@ -53,18 +48,8 @@ class Trained:
     evaluation_p: np.ndarray
     evaluation_keys: pl.DataFrame
     leakage: LeakageReport
+    readiness: Readiness
     train_seconds: float
-
-
-@dataclass(frozen=True)
-class _Fit:
-    booster: PKBoostClassifier
-    encoding: Encoding
-
-    def probabilities(self, rows: TrainingSet) -> np.ndarray:
-        return self.booster.predict_proba(to_matrix(rows.frame.select(self.encoding.names), self.encoding))[
-            :, 1
-        ]
 
 
 def train(
@@ -74,34 +59,50 @@ def train(
     label: LabelDefinition,
     data_sha256: str,
     mapping: ScoreMapping | None,
+    recipe: Recipe | None = None,
+    past: History | None = None,
 ) -> Trained:
-    """Train on every row mature at `as_of`.
+    """Train a recipe on what was known at `as_of`.
 
     Parameters
     ----------
     sources : what was known at `as_of`, and `data_sha256`, its hash
     label : what is predicted
     mapping : the champion's score mapping, to be inherited
+    recipe : None takes the one that the settings name
+    past : every row of `as_of` with its features, where they are built already
 
     Raises
     ------
     TooFewConversionsError
         If fewer than `settings.min_train_positives` leads have converted in mature rows.
+    ValueError
+        If the recipe needs several boosters: a published model is one.
     """
-    rows = training_set(sources, as_of, settings)
-    _refuse_too_few(rows, settings)
-    cohort, past, protocol = backtest_split(rows, settings)
-    evaluation, p, leakage = _backtest(cohort, past, protocol, settings)
+    recipe = recipe or recipe_named(settings.recipe)
+    if recipe.labels == "buckets":
+        raise ValueError(
+            f"recipe {recipe.name!r} can be compared but not published: choose mature or soft labels"
+        )
+    past = past or history(sources, as_of, settings, only_mature=recipe.labels == "mature")
+    mature = past.known_at(as_of, MATURE, settings)
+    _refuse_too_few(mature, settings)
+    cohort, before, protocol = newest_cohort(past, recipe, settings)
+    evaluation, p, leakage = _backtest(cohort, before, protocol, recipe, settings)
+    rows = past.known_at(as_of, recipe, settings)
     started = time.perf_counter()
-    fit = _fit(rows, settings)
+    fit = fit_one(rows, recipe, settings)
     train_seconds = time.perf_counter() - started
+    found = readiness(past.labels, as_of, past.curve)
     model = LeadModel(
         booster=fit.booster,
         encoding=fit.encoding,
         label_definition=label,
         training_range=_range(rows, as_of),
+        delay_curve=past.curve,
         recipe={
-            "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(rows.y.mean()))).as_dict(),
+            "recipe": recipe.as_dict(),
+            "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(mature.y.mean()))).as_dict(),
             "snapshot_every_days": settings.snapshot_every_days,
             "train_window_days": settings.train_window_days,
             "random_state": settings.random_state,
@@ -110,64 +111,52 @@ def train(
             "evaluation": evaluation.as_dict(),
             "evaluation_cohort": _sample(cohort.y, p, settings.random_state),
             "leakage": leakage.as_dict(),
+            "readiness": found.words(),
         },
     )
-    return Trained(model, evaluation, cohort.y, p, cohort.frame.select(KEYS), leakage, train_seconds)
+    keys = cohort.frame.select(KEYS)
+    return Trained(model, evaluation, cohort.y, p, keys, leakage, found, train_seconds)
 
 
-def backtest_split(rows: TrainingSet, settings: Settings) -> tuple[TrainingSet, TrainingSet, str]:
-    """Split into the newest mature cohort and what was mature before its first snapshot.
+def newest_cohort(past: History, recipe: Recipe, settings: Settings) -> tuple[TrainingSet, TrainingSet, str]:
+    """Split off the newest mature cohort, and say what the recipe could have learnt before it.
 
     Returns
     -------
-    cohort, past, protocol
-        `past` holds only rows whose labels had matured on the cohort's first day: nothing that a model of
-        that day could not have known.
+    cohort, before, protocol
+        `before` holds what `recipe` would have trained on at the start of the cohort's first day, with the
+        labels known then: nothing that a model of that day could not have known.
     """
-    snapshots = rows.snapshot_dates
+    mature = past.known_at(past.as_of, MATURE, settings)
+    snapshots = mature.snapshot_dates
     newest = snapshots.max()
     in_cohort = snapshots > newest - np.timedelta64(EVALUATION_DAYS, "D")
-    first = snapshots[in_cohort].min()
-    is_past = snapshots <= first - np.timedelta64(settings.maturity // timedelta(days=1), "D")
+    first = snapshots[in_cohort].min().astype(date)
     protocol = (
         f"leads open on {first} to {newest}, conversions within {settings.horizon_days} days; "
         f"the same recipe fitted on what was known on {first}"
     )
-    return rows.where(in_cohort), rows.where(is_past), protocol
+    return mature.where(in_cohort), past.known_at(first, recipe, settings), protocol
 
 
 def _backtest(
-    cohort: TrainingSet, past: TrainingSet, protocol: str, settings: Settings
+    cohort: TrainingSet, before: TrainingSet, protocol: str, recipe: Recipe, settings: Settings
 ) -> tuple[Evaluation, np.ndarray, LeakageReport]:
     leads = cohort.frame["lead_id"].to_numpy()
-    if past.n_positives < 2 or past.n_positives == len(past.y):
+    if before.n_positives < 2 or before.n_positives == len(before.y):
         nothing = "no backtest: the history before the newest mature cohort has too few conversions"
         p = np.full(len(cohort.y), np.nan)
         return Evaluation(nothing, len(cohort.y), cohort.n_positives, None), p, LeakageReport(False, None)
-    p = _fit(past, settings).probabilities(cohort)
+    p = fit_one(before, recipe, settings).probabilities(cohort.frame)
     evaluation = evaluate(cohort.y, p, leads, protocol, settings.random_state)
 
     def refit_without(columns: Sequence[str]) -> float | None:
-        fit = _fit(past, settings, without=columns)
-        rest = evaluate(cohort.y, fit.probabilities(cohort), leads, protocol, settings.random_state)
-        return rest.roc_auc
+        rest = fit_one(before, recipe, settings, without=columns).probabilities(cohort.frame)
+        return evaluate(cohort.y, rest, leads, protocol, settings.random_state).roc_auc
 
     features = cohort.frame.drop(KEYS)
     leakage = judge(features, cohort.y, leads, evaluation.roc_auc, evaluation.roc_auc_low, refit_without)
     return evaluation, p, leakage
-
-
-def _fit(rows: TrainingSet, settings: Settings, without: Sequence[str] = ()) -> _Fit:
-    frame = rows.frame.drop(without)
-    encoding = fit_encoding(frame)
-    booster = PKBoostClassifier(
-        random_state=settings.random_state,
-        n_threads=settings.n_threads,
-        categorical_features=encoding.categorical_indices,
-        **BOOSTER,
-    )
-    booster.fit(to_matrix(frame, encoding), rows.y, groups=rows.frame["lead_id"].to_numpy())
-    return _Fit(booster, encoding)
 
 
 def _refuse_too_few(rows: TrainingSet, settings: Settings) -> None:

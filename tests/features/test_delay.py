@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.delay import DelayCurve, expected_wins, rescore, soft_label
+from features.delay import DelayCurve, chance_yet, expected_wins, rescore, soft_label
 from features.delay_estimation import MIN_AT_RISK, PSEUDO_WINS, estimate_delay_curve, fit_truncated_lognormal
+from features.late_labels import LateLabels
 from features.readiness import readiness
 
 DATA = os.environ.get("LEADSCORE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data")
@@ -220,38 +221,48 @@ def test_share_of_a_label_window():
     assert curve.window_share(150.0, 1.0, 60) == 1.0
 
 
+def late(ages, won_after):
+    """Rows of the given ages at AS_OF, won so many days after their snapshot (infinite: never)."""
+    snapshots = np.array([AS_OF - timedelta(days=a) for a in ages], dtype="datetime64[D]")
+    never = np.full(len(ages), np.inf)
+    bands = np.full(len(ages), "0-6 days")
+    return LateLabels(snapshots, bands, np.array(won_after, dtype=float), never, never, 60, 7)
+
+
 def test_readiness_counts_by_hand():
     curve = DelayCurve((0.0, 100.0), (0.0, 1.0), {}, 5, {}, 100.0, "observed")
-    ages = [100, 100, 67, 66, 66, 20, 8]
-    won_after = [10, None, 61, 65, 3, None, None]
-    rows = pl.DataFrame(
-        {
-            "snapshot_date": [AS_OF - timedelta(days=a) for a in ages],
-            "age_days": [0.0] * 7,
-            "converted_at": [
-                None if w is None else NOW + timedelta(days=w - a)
-                for a, w in zip(ages, won_after, strict=True)
-            ],
-        },
-        schema_overrides={"converted_at": pl.Datetime("us", "UTC")},
-    )
-    found = readiness(rows, AS_OF, 60, 7, curve)
-    assert (found.mature_rows, found.mature_wins) == (3, 1)
+    labels = late([100, 100, 67, 66, 66, 20, 8], [10, np.inf, 61, 65, 3, np.inf, np.inf])
+    found = readiness(labels, AS_OF, curve)
+    assert (found.mature_rows, found.mature_wins) == (3, 2)
     assert found.newest_mature == (AS_OF - timedelta(days=67)).isoformat()
-    assert (found.early_wins, found.open_rows, found.soft_rows) == (1, 3, 2)
+    assert (found.early_wins, found.open_rows, found.soft_rows, found.soft_wins) == (2, 2, 3, 2)
     assert [(b.first_day, b.last_day, b.mature_rows, b.mature_wins) for b in found.buckets] == [
-        (0, 6, 6, 1),
+        (0, 6, 7, 1),
         (7, 29, 4, 1),
-        (30, 59, 2, 0),
+        (30, 59, 2, 1),
     ]
     assert "too few" in found.words()[0]
     assert json.dumps(found.words())
+    assert readiness(labels, AS_OF, None).soft_rows == 0
 
 
 def test_readiness_without_rows_is_all_zero():
-    empty = {"snapshot_date": pl.Date, "age_days": pl.Float64, "converted_at": pl.Datetime("us", "UTC")}
-    found = readiness(pl.DataFrame(schema=empty), AS_OF, 60, 7)
+    found = readiness(late([], []), AS_OF, None)
     assert (found.mature_rows, found.open_rows, found.newest_mature) == (0, 0, None)
+
+
+def test_an_open_lead_that_has_escaped_losses_too_is_not_called_hopeless():
+    """A world of wins and losses: the share of open leads that win yet is what `chance_yet` says."""
+    rng = np.random.default_rng(4)
+    p, n = 0.3, 400_000
+    wins = rng.random(n) < p
+    end = np.where(wins, rng.exponential(20, n), rng.exponential(10, n))
+    is_open, share_won, share_lost = end > 15, 1 - math.exp(-15 / 20), 1 - math.exp(-15 / 10)
+    assert chance_yet(p, (1 - share_won) / (1 - share_lost)) == pytest.approx(wins[is_open].mean(), abs=0.01)
+    assert rescore(p, share_won) < 0.7 * wins[is_open].mean()
+    assert chance_yet([0.2, 0.9], [0.4, 0.4]) == pytest.approx(rescore([0.2, 0.9], 0.6))
+    with pytest.raises(ValueError, match="open_odds must be at least 0"):
+        chance_yet(0.2, -1.0)
 
 
 @pytest.mark.data

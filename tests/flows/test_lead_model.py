@@ -79,7 +79,7 @@ def test_an_unknown_format_is_refused(model: LeadModel, tmp_path: Path) -> None:
     model.save(tmp_path)
     path = tmp_path / "lead_model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99, "code_version": "9.9"}))
-    with pytest.raises(ValueError, match=r"format 99, this leadscore reads 1.*made it \(9\.9\)"):
+    with pytest.raises(ValueError, match=r"format 99, this leadscore reads up to 2.*made it \(9\.9\)"):
         LeadModel.load(tmp_path)
 
 

@@ -8,13 +8,23 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.labels import label
+from features.sources import Sources
+from features.spine import KEYS, spine
 from flows.adapters.database import Database
 from flows.adapters.importer import import_files
 from flows.adapters.settings import Settings
 from flows.adapters.source_reader import read_sources
-from flows.dataset import TrainingSet
+from flows.dataset import History, history, training_set
+from flows.fitting import fit_recipe
 from flows.lead_model import LabelDefinition
-from flows.training import backtest_split, train
+from flows.recipes import BUCKETS, MATURE, RECIPES, SOFT, Recipe
+from flows.training import newest_cohort, train
+from tests.features.worlds import at, day, sources
+
+SETTINGS = Settings(database_url=None, horizon_days=60, reporting_lag_days=10)
+"""Maturity in whole weeks, so that snapshots counted back from any week fall on the same days."""
+
 
 DATA = Path(os.environ.get("LEADSCORE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
 EXPORT = DATA / "xeducation" / "Leads.csv"
@@ -23,16 +33,116 @@ LEAKS = {"Tags", "Lead Quality", "Lead Profile", "Last Activity", "Last Notable 
 }
 
 
-def test_the_backtest_trains_on_what_was_mature_when_its_cohort_began():
-    days = [date(2026, 1, 1) + timedelta(days=7 * week) for week in range(40)]
-    frame = pl.DataFrame({"lead_id": [str(i) for i in range(40)], "snapshot_date": days})
-    rows = TrainingSet(frame, np.zeros(40), date(2027, 1, 1))
-    cohort, past, protocol = backtest_split(rows, Settings(database_url=None))
-    first = cohort.frame["snapshot_date"].min()
-    assert cohort.frame["snapshot_date"].to_list() == days[-4:]
-    assert past.frame["snapshot_date"].max() <= first - timedelta(days=67)
-    assert past.frame["snapshot_date"].max() > first - timedelta(days=67 + 7)
-    assert str(first) in protocol
+@pytest.fixture(scope="module")
+def past() -> History:
+    """Three hundred leads over 200 days, a third of them won, some wins known weeks late."""
+    return history(crm(300), day(300), SETTINGS)
+
+
+def crm(n: int) -> Sources:
+    rng = np.random.default_rng(3)
+    created, wins = rng.uniform(0, 290, n), rng.exponential(25, n)
+    is_won, lag = rng.random(n) < 0.3, rng.exponential(10, n) * (rng.random(n) < 0.3)
+    lost = rng.exponential(30, n)
+    return sources(
+        lead=[
+            {
+                "lead_id": f"L{i:03}",
+                "created_at": at(c),
+                "known_at": at(c),
+                "lead_source": "web" if w else "fair",
+            }
+            for i, (c, w) in enumerate(zip(created, is_won, strict=True))
+        ],
+        outcome=[
+            {
+                "lead_id": f"L{i:03}",
+                "outcome_at": at(created[i] + (wins[i] if is_won[i] else lost[i])),
+                "known_at": at(created[i] + (wins[i] if is_won[i] else lost[i]) + lag[i]),
+                "is_conversion": bool(is_won[i]),
+            }
+            for i in range(n)
+        ],
+    )
+
+
+def test_the_backtest_trains_on_what_was_known_when_its_cohort_began(past: History):
+    for recipe in (MATURE, SOFT):
+        cohort, before, protocol = newest_cohort(past, recipe, SETTINGS)
+        first = cohort.frame["snapshot_date"].min()
+        known = training_set(crm(300), first, SETTINGS, recipe)
+        assert cohort.frame["snapshot_date"].max() == past.as_of - SETTINGS.maturity
+        assert first == past.as_of - SETTINGS.maturity - timedelta(days=21)
+        assert before.as_of == first
+        assert str(first) in protocol
+        # the same rows and labels as training on that very day would have made
+        assert before.frame.select(KEYS).equals(known.frame.select(KEYS))
+        np.testing.assert_array_equal(before.y, known.y)
+        np.testing.assert_array_equal(before.open_odds, known.open_odds)
+
+
+def test_rows_of_leads_that_had_ended_unknown_to_the_night_are_dropped_once_that_is_known(past: History):
+    rows = past.known_at(past.as_of, MATURE, SETTINGS)
+    days = rows.frame["snapshot_date"].unique().to_list()
+    expected = spine(crm(300), days, max_age_days=SETTINGS.max_lead_age_days, for_training=True)
+    assert rows.frame.select(KEYS).equals(expected)
+    assert past.labels.is_void(past.as_of).sum() > past.labels.is_void(day(200)).sum() > 0
+
+
+def test_mature_labels_are_those_of_the_label_window(past: History):
+    rows = past.known_at(past.as_of, MATURE, SETTINGS)
+    expected = label(rows.frame, crm(300).outcome, past.as_of, 60, 10)
+    assert expected["is_mature"].all()
+    np.testing.assert_array_equal(rows.y, expected["label"].to_numpy())
+    assert 0 < rows.n_positives < len(rows.y)
+    assert not rows.open_odds.any()
+
+
+def test_soft_labels_add_settled_and_open_rows_of_the_weeks_since(past: History):
+    mature, soft = (past.known_at(past.as_of, recipe, SETTINGS) for recipe in (MATURE, SOFT))
+    newer = soft.snapshot_dates > mature.snapshot_dates.max()
+    is_open = soft.open_odds > 0
+    assert (~newer).sum() == len(mature.y)
+    assert is_open[newer].any()
+    assert not is_open[~newer].any()
+    assert not soft.y[is_open].any()
+    assert soft.y[newer].sum() > 0
+    age = (np.datetime64(past.as_of, "D") - soft.snapshot_dates).astype(int)
+    assert soft.open_odds[is_open & (age > 40)].mean() < soft.open_odds[is_open & (age < 20)].mean()
+
+
+def test_a_window_counts_from_the_newest_mature_snapshot_and_keeps_what_is_newer(past: History):
+    for labels in ("mature", "soft"):
+        rows = past.known_at(past.as_of, Recipe("short", labels, window_days=28), SETTINGS)
+        newest_mature = past.as_of - SETTINGS.maturity
+        assert rows.frame["snapshot_date"].min() == newest_mature - timedelta(days=21)
+        assert (rows.frame["snapshot_date"].max() > newest_mature) == (labels == "soft")
+
+
+def test_a_history_refuses_days_and_rows_that_it_does_not_hold(past: History):
+    with pytest.raises(ValueError, match="does not know what was known on"):
+        past.known_at(past.as_of + timedelta(days=1), MATURE, SETTINGS)
+    mature = history(crm(300), past.as_of, SETTINGS, only_mature=True)
+    with pytest.raises(ValueError, match="recipe 'soft' needs rows without features"):
+        mature.known_at(past.as_of, SOFT, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "recipe", [MATURE, SOFT, BUCKETS, RECIPES["soft-half-life-60d"]], ids=lambda r: r.name
+)
+def test_every_recipe_finds_what_makes_leads_convert(past: History, recipe: Recipe):
+    first = past.as_of - timedelta(days=35)
+    fitted = fit_recipe(past.known_at(first, recipe, SETTINGS), recipe, SETTINGS)
+    newest = past.frame.filter(pl.col("snapshot_date") == past.frame["snapshot_date"].max())
+    p = fitted.probabilities(newest)
+    is_web = (newest["lead_source"] == "web").to_numpy()
+    assert p[is_web].min() > 2 * p[~is_web].max()
+    assert ((p > 0) & (p < 1)).all()
+
+
+def test_buckets_are_not_published(past: History):
+    with pytest.raises(ValueError, match="'buckets' can be compared but not published"):
+        train(crm(300), past.as_of, SETTINGS, LabelDefinition(60, 10, ""), "", None, BUCKETS)
 
 
 @pytest.mark.data
