@@ -3,5 +3,6 @@
 from pkboost_core.booster import PKBoostClassifier
 from pkboost_core.compiled import warm_up
 from pkboost_core.ensemble import Ensemble
+from pkboost_core.regressor import PKBoostRegressor
 
-__all__ = ["Ensemble", "PKBoostClassifier", "warm_up"]
+__all__ = ["Ensemble", "PKBoostClassifier", "PKBoostRegressor", "warm_up"]

@@ -192,10 +192,10 @@ def _refitted(repair: Repair, start: np.ndarray, index: np.ndarray, keep: float)
             plan.max_delta_step,
             plan.rules,
             nodes,
-            state.raw.copy(),
+            state.raw[0].copy(),
         )
         nodes["value"] = keep * old["value"] + (1.0 - keep) * nodes["value"]
-        add_tree(rows.codes, plan.binning.n_bins, nodes, state.raw)
+        add_tree(rows.codes, plan.binning.n_bins, nodes, state.raw[0])
         refitted.append(nodes)
     return refitted
 

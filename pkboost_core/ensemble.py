@@ -83,17 +83,28 @@ class Ensemble:
         )
 
 
-def join_trees(trees: Sequence[np.ndarray], binning: Binning, base_score: float) -> Ensemble:
-    """Lay trees one after another, child indices made global and thresholds raw."""
+def join_trees(
+    trees: Sequence[np.ndarray],
+    binning: Binning,
+    base_scores: np.ndarray,
+    score_shift: float = 0.0,
+    score_factor: float = 1.0,
+) -> Ensemble:
+    """Lay trees one after another, child indices made global and thresholds raw.
+
+    Scores become `score_shift + score_factor * score`.
+    """
     offsets = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])]).astype(np.int64)
     nodes = np.zeros(offsets[-1], dtype=NODE)
     for name in NODE.names or ():  # field by field: copying whole records would leave noise in the padding
         nodes[name] = np.concatenate([np.zeros(0, NODE)[name], *(tree[name] for tree in trees)])
     shift = np.repeat(offsets[:-1], np.diff(offsets)).astype(np.int32)
     is_inner = ~nodes["is_leaf"]
+    nodes["value"] *= score_factor
     nodes["left"][is_inner] += shift[is_inner]
     nodes["right"][is_inner] += shift[is_inner]
     for i in np.flatnonzero(is_inner & ~nodes["is_categorical"]):
         cuts, code = binning.thresholds[nodes["feature"][i]], nodes["bin_threshold"][i]
         nodes["threshold"][i] = cuts[code] if code < len(cuts) else np.inf
-    return Ensemble(nodes, offsets, np.array([base_score]), binning.thresholds, binning.is_categorical)
+    base_scores = base_scores * score_factor + score_shift
+    return Ensemble(nodes, offsets, base_scores, binning.thresholds, binning.is_categorical)

@@ -1,42 +1,175 @@
-"""Log-loss: gradients and hessians, rounded to integers whose sums are exact and cannot overflow."""
+"""What a booster minimises: gradients, hessians and the held-out loss, for classes.
+
+Raw scores are float64 (n_outputs, n): row k holds the scores of output k, contiguous for the kernels.
+"""
 
 import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import types
 
-from pkboost_core.compiled import fast_helper, helper, kernel
+from pkboost_core.compiled import fast_helper, kernel
+from pkboost_core.params import min_child_hessian_for
+from pkboost_core.targets import weighted_mean
 
-GRADIENT_LIMIT = 32_700.0
-"""Largest quantised gradient: a signed 16-bit field."""
-
-HESSIAN_LIMIT = 65_400.0
-"""Largest quantised hessian: an unsigned 16-bit field."""
-
-SUM_LIMIT = 2.0**31
-"""Bound on the sum of a field over all rows: half of a packed 64-bit histogram bin."""
+SMALLEST_PRIOR = 1e-9
+"""Share that a class without weight is given, so that its base score stays finite."""
 
 
-@helper
-def mix(z):
-    """Scramble 32 bits (the low half of an int64) so that near inputs give unrelated outputs."""
-    z = z ^ (z >> 16)
-    z = (z * 0x21F0AAAD) & 0xFFFFFFFF
-    z = z ^ (z >> 15)
-    z = (z * 0x735A2D97) & 0xFFFFFFFF
-    return z ^ (z >> 15)
+class Loss(ABC):
+    """A twice differentiable (or majorised) loss of raw scores.
+
+    Attributes
+    ----------
+    label : what the held-out loss is called in messages
+    n_outputs : raw scores per row, and trees per round
+    shift, factor : the model's raw score is `shift + factor * boosted score`
+    pos_weight : weight of positive rows in the loss that is boosted
+    largest_step : bound on a leaf's step before the learning rate where the user sets none
+    level : where leaf values are quantiles of residuals rather than Newton steps, which quantile; else None
+    """
+
+    label: ClassVar[str]
+    n_outputs: int = 1
+    shift: float = 0.0
+    factor: float = 1.0
+    pos_weight: float = 1.0
+    largest_step: float = math.inf
+    level: float | None = None
+
+    @abstractmethod
+    def base_scores(self, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return the boosted scores before the first tree, float64 (n_outputs,), rounded to 10 decimals.
+
+        Rounding keeps the order in which rows were summed from showing.
+        """
+
+    @abstractmethod
+    def gradients(
+        self,
+        raw: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
+        gradient: np.ndarray,
+        hessian: np.ndarray,
+    ) -> None:
+        """Write first and second derivatives, float32 (n_outputs, n); an empty `weight` means ones."""
+
+    @abstractmethod
+    def mean(self, raw: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
+        """Return the weighted mean of the loss that is reported, in the units of the user's targets."""
+
+    @abstractmethod
+    def strata(self, target: np.ndarray) -> np.ndarray:
+        """Number the rows' strata, int64 (n,), for random shares in which each stratum keeps its part."""
+
+    def membership(self, target: np.ndarray, output: int) -> np.ndarray:
+        """Return how much of each row is positive for an output, in [0, 1]: what label entropy counts."""
+        return target
+
+    def min_child_hessian(self, n_rows: int, weight: np.ndarray) -> float:
+        """Return the smallest hessian of a child under "auto"."""
+        return min_child_hessian_for(n_rows)
 
 
-@kernel(types.void(types.uint8[:, :, ::1], types.uint32[::1]))
-def hash_rows(codes, out):
-    """Hash the bin codes of each row: randomness that follows a row wherever it stands in the table."""
-    n_groups, n_rows, width = codes.shape
-    for i in range(n_rows):
-        z = np.int64(0x9E3779B9)
-        for group in range(n_groups):
-            for j in range(width):
-                z = mix(z ^ np.int64(codes[group, i, j]))
-        out[i] = z
+@dataclass(frozen=True)
+class LogLoss(Loss):
+    """Binary log-loss of log-odds F with p = sigmoid(F): g = w (p - y), h = w p (1 - p)."""
+
+    pos_weight: float = 1.0
+    label: ClassVar[str] = "log-loss"
+
+    def __post_init__(self) -> None:
+        """Let `shift` take back what `pos_weight` adds to the log-odds."""
+        object.__setattr__(self, "shift", -math.log(self.pos_weight))
+
+    def base_scores(self, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return the log-odds of the weighted base rate."""
+        mean = weighted_mean(target, weight)
+        return np.array([round(math.log(mean / (1.0 - mean)), 10)])
+
+    def gradients(
+        self,
+        raw: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
+        gradient: np.ndarray,
+        hessian: np.ndarray,
+    ) -> None:
+        """Write w (p - y) and w p (1 - p)."""
+        logistic_gradients(raw[0], target, weight, gradient[0], hessian[0])
+
+    def mean(self, raw: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
+        """Return the mean log-loss with the effect of `pos_weight` taken back."""
+        return float(logistic_loss(raw[0] + self.shift, target, weight))
+
+    def strata(self, target: np.ndarray) -> np.ndarray:
+        """Return the class nearer to each target."""
+        return (target >= 0.5).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Softmax(Loss):
+    """Multinomial log-loss; targets are class numbers, p = softmax of a row's raw scores.
+
+    g_k = w (p_k - [y = k]) and h_k = w p_k (1 - p_k) K / (K - 1). The factor (Friedman 2001, algorithm 6)
+    makes up for steps that ignore the other classes' trees: for K = 2 it gives the step of binary log-loss.
+    """
+
+    n_outputs: int = 3
+    label: ClassVar[str] = "log-loss"
+
+    def base_scores(self, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the classes' weighted shares."""
+        weights = weight.astype(np.float64) if len(weight) else None
+        counts = np.bincount(target.astype(np.int64), weights, self.n_outputs)
+        return np.round(np.log(np.maximum(counts / counts.sum(), SMALLEST_PRIOR)), 10)
+
+    def gradients(
+        self,
+        raw: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
+        gradient: np.ndarray,
+        hessian: np.ndarray,
+    ) -> None:
+        """Write w (p_k - [y = k]) and w p_k (1 - p_k) K / (K - 1)."""
+        p = softmax(raw)
+        hessian[:] = p * (1.0 - p) * (self.n_outputs / (self.n_outputs - 1))
+        p[target.astype(np.int64), np.arange(len(target))] -= 1.0
+        gradient[:] = p
+        if len(weight):
+            gradient *= weight
+            hessian *= weight
+
+    def mean(self, raw: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
+        """Return the mean multinomial log-loss in nats."""
+        return weighted_mean(softmax_loss(raw, target), weight)
+
+    def strata(self, target: np.ndarray) -> np.ndarray:
+        """Return the classes."""
+        return target.astype(np.int64)
+
+    def membership(self, target: np.ndarray, output: int) -> np.ndarray:
+        """Return 1 for rows of the class, else 0."""
+        return (target == output).astype(np.float32)
+
+
+def softmax(raw: np.ndarray) -> np.ndarray:
+    """Return exp(F_k) / sum_j exp(F_j) along the first axis."""
+    p = np.exp(raw - raw.max(axis=0))
+    p /= p.sum(axis=0)
+    return p
+
+
+def softmax_loss(raw: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return -ln p of each row's class, float64 (n,)."""
+    centred = raw - raw.max(axis=0)
+    own = centred[target.astype(np.int64), np.arange(len(target))]
+    return np.log(np.exp(centred).sum(axis=0)) - own
 
 
 @fast_helper
@@ -81,59 +214,3 @@ def logistic_loss(raw, target, weight):
         loss += w * (softplus - np.float64(target[i]) * raw[i])
         total += w
     return loss / total
-
-
-@helper
-def power_of_two_scale(largest, total, limit, n_rows):
-    """Largest power of two that keeps every value below `limit` and their sum below `SUM_LIMIT`."""
-    if largest <= 0.0:
-        return 1.0
-    ratio = min(limit / largest, (SUM_LIMIT - n_rows) / total)
-    return 2.0 ** math.floor(math.log2(ratio))
-
-
-@kernel(
-    types.int64(
-        types.float32[::1],
-        types.float32[::1],
-        types.uint32[::1],
-        types.int64,
-        types.float64,
-        types.float64[::1],
-        types.int64[::1],
-    )
-)
-def quantise(gradient, hessian, row_hash, seed, subsample, scales, elements):
-    """Pack rows for the grower: row number << 32 | gradient << 16 | hessian, both stochastically rounded.
-
-    Scales are powers of two, so that dequantising is exact and the order in which floats were summed does not
-    show. The rounding depends on seed and row content only. With `subsample` < 1 rows drop out at random, by
-    position. Returns the number of packed rows; `scales` receives the factors from integers back to floats.
-    """
-    n_rows = len(gradient)
-    largest_g = 0.0
-    largest_h = 0.0
-    total_g = 0.0
-    total_h = 0.0
-    for i in range(n_rows):
-        g = abs(np.float64(gradient[i]))
-        h = np.float64(hessian[i])
-        largest_g = max(largest_g, g)
-        largest_h = max(largest_h, h)
-        total_g += g
-        total_h += h
-    scale_g = power_of_two_scale(largest_g, total_g, GRADIENT_LIMIT, n_rows)
-    scale_h = power_of_two_scale(largest_h, total_h, HESSIAN_LIMIT, n_rows)
-    scales[0] = 1.0 / scale_g
-    scales[1] = 1.0 / scale_h
-    keep_below = np.int64(subsample * 4294967296.0)
-    n_kept = 0
-    for i in range(n_rows):
-        if subsample < 1.0 and mix(mix(i & 0xFFFFFFFF) ^ seed) >= keep_below:
-            continue
-        z = mix(np.int64(row_hash[i]) ^ seed)
-        g_int = np.int64(math.floor(np.float64(gradient[i]) * scale_g + (z & 0xFFFF) / 65536.0))
-        h_int = np.int64(math.floor(np.float64(hessian[i]) * scale_h + (z >> 16) / 65536.0))
-        elements[n_kept] = (np.int64(i) << 32) | ((g_int & 0xFFFF) << 16) | h_int
-        n_kept += 1
-    return n_kept

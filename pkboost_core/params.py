@@ -60,6 +60,7 @@ BOUNDS: Mapping[str, Bound] = {
     "colsample": Bound(0, 1, is_low_open=True),
     "mi_weight": Bound(0, 1000),
     "mi_decay": Bound(0, 1000),
+    "alpha": Bound(0, 1, is_low_open=True),
     "scale_pos_weight": Bound(0, words=(None, "sqrt"), is_low_open=True),
     "categorical_smoothing": Bound(0),
     "validation_fraction": Bound(0.01, 0.9),
@@ -73,7 +74,8 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "early_stopping": (True, False),
     "refit": (True, False),
     "mode": ("fast", "quality"),
-    "calibration": ("auto", "none", "intercept", "beta"),
+    "calibration": ("auto", "none", "intercept", "beta", "temperature"),
+    "loss": ("squared", "huber", "poisson", "quantile"),
 }
 """Every parameter that takes one of a few values."""
 
@@ -100,6 +102,11 @@ def learning_rate_for(n_rows: int) -> float:
 def min_child_hessian_for(n_rows: int) -> float:
     """Smallest hessian of a child, "auto": .1 below 500 rows, rising to 1 at 2,000."""
     return float(np.interp(n_rows, (500, 2_000), (0.1, 1.0)))
+
+
+def min_child_rows_for(n_rows: int) -> float:
+    """Rows of a regression leaf, "auto": 1 below 100 rows, rising to 20 at 5,000."""
+    return float(np.interp(n_rows, (100, 5_000), (1.0, 20.0)))
 
 
 def max_bins_for(n_rows: int) -> int:

@@ -1,15 +1,14 @@
 """From parameters and data to the plan that the boosting loop follows."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pkboost_core.binning import Binning
 from pkboost_core.constraints import interaction_groups, monotonic_directions
-from pkboost_core.params import learning_rate_for, min_child_hessian_for
+from pkboost_core.loss import Loss
+from pkboost_core.params import learning_rate_for
 from pkboost_core.rows import Rows
 from pkboost_core.splitting import SplitRules
-from pkboost_core.targets import weighted_mean
 from pkboost_core.training import Plan
 
 
@@ -18,7 +17,7 @@ def make_plan(
     binning: Binning,
     rows: Rows,
     names: list[str] | None,
-    pos_weight: float,
+    loss: Loss,
     seed: int,
     report: Callable[[int, float], bool],
     n_rows: int,
@@ -28,41 +27,45 @@ def make_plan(
     Parameters
     ----------
     params : checked parameters by name
-    rows : all training rows: their mean target is the base rate
+    rows : all training rows, which base scores follow
     names : column names, None where X had none
-    pos_weight : weight of positive rows that `rows` carry, taken back in raw scores
+    loss : what is minimised, on the targets that `rows` carry
     n_rows : rows that a booster is grown on, which "auto" parameters follow
     """
     monotonic = monotonic_directions(params["monotonic_constraints"], names, binning)
-    mean = weighted_mean(rows.target, rows.weight)
     max_step = params["max_delta_step"]
     return Plan(
         binning=binning,
-        rules=_split_rules(params, n_rows, bool(monotonic.any())),
+        rules=_split_rules(params, rows, loss, n_rows, bool(monotonic.any())),
         monotonic=monotonic,
         groups=interaction_groups(params["interaction_constraints"], names, binning.n_features),
-        base_score=round(math.log(mean / (1.0 - mean)), 10),
-        score_shift=-math.log(pos_weight),
+        loss=loss,
+        base_scores=loss.base_scores(rows.target, rows.weight),
         n_trees=int(params["n_estimators"]),
         patience=int(params["n_iter_no_change"]),
         subsample=float(params["subsample"]),
         colsample=float(params["colsample"]),
-        max_delta_step=math.inf if max_step is None else float(max_step),
+        max_delta_step=loss.largest_step if max_step is None else float(max_step),
         seed=seed,
         report=report,
     )
 
 
-def _split_rules(params: Mapping[str, Any], n_rows: int, is_bounded: bool) -> SplitRules:
+def _split_rules(
+    params: Mapping[str, Any], rows: Rows, loss: Loss, n_rows: int, is_bounded: bool
+) -> SplitRules:
     rate, hessian, max_depth = params["learning_rate"], params["min_child_hessian"], params["max_depth"]
     count_channel = 1 if params["min_samples_leaf"] > 1 else -1
-    label_channel = (2 if count_channel > 0 else 1) if params["mi_weight"] > 0 else -1
+    mi_weight = float(params.get("mi_weight", 0.0))
+    label_channel = (2 if count_channel > 0 else 1) if mi_weight > 0 else -1
+    if hessian == "auto":
+        hessian = loss.min_child_hessian(n_rows, rows.weight)
     return SplitRules(
         l2=float(params["l2_regularization"]),
-        min_child_hessian=min_child_hessian_for(n_rows) if hessian == "auto" else float(hessian),
+        min_child_hessian=float(hessian),
         min_split_gain=float(params["min_split_gain"]),
-        mi_weight=float(params["mi_weight"]),
-        mi_decay=float(params["mi_decay"]),
+        mi_weight=mi_weight,
+        mi_decay=float(params.get("mi_decay", 0.0)),
         categorical_smoothing=float(params["categorical_smoothing"]),
         min_samples_leaf=int(params["min_samples_leaf"]),
         max_depth=1000 if max_depth is None else int(max_depth),

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pkboost_core.calibration import Calibration, fit_calibration
 from pkboost_core.columns import check_not_empty, to_weights
 from pkboost_core.ensemble import join_trees
 from pkboost_core.holdout import stratified_folds, to_units
+from pkboost_core.loss import LogLoss
 from pkboost_core.params import check_parameters, max_bins_for
 from pkboost_core.plan import make_plan
 from pkboost_core.pruning import log_losses
@@ -77,6 +78,8 @@ class Repair:
         groups: Any,
         changed: dict[str, Any],
     ) -> None:
+        if len(model.classes_) > 2:
+            raise ValueError(f"repairs are for two classes, the model has {len(model.classes_)}")
         params = model.get_params() | changed
         check_parameters(params)
         self.model = model
@@ -101,7 +104,7 @@ class Repair:
             binning,
             self.rows,
             model._names(),
-            1.0,
+            LogLoss(),
             int(rng.integers(2**31)),
             _silent,
             len(values),
@@ -117,7 +120,7 @@ class Repair:
         min_gain_errors: float,
     ) -> Adaptation:
         """Compare cross-fitted raw scores with the old model's and put the repaired model together."""
-        before = _log_odds(self.model.calibration_, self.raw)
+        before = _log_odds(cast(Calibration, self.model.calibration_), self.raw)
         after = self._calibrated_log_odds(raw)
         gain, error = self._gain(before, after)
         move = self._mean(np.abs(after - before))
@@ -139,9 +142,10 @@ class Repair:
     def _repaired(self, trees: Sequence[np.ndarray], change: float, raw: np.ndarray) -> PKBoostClassifier:
         repaired = copy.copy(self.model)
         base = float(self.model.ensemble_.base_score[0]) + change
-        repaired.ensemble_ = join_trees(trees, self.plan.binning, base)
+        repaired.ensemble_ = join_trees(trees, self.plan.binning, np.array([base]))
         repaired.n_trees_ = len(trees)
         repaired.validation_loss_ = np.zeros(0)
+        repaired._member_sizes = ()
         repaired.calibration_ = self._calibration(raw, np.ones(len(raw), dtype=bool))
         return repaired
 

@@ -31,7 +31,7 @@ _HEADER = "model.json"
 _DIGEST_LENGTH = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PLAIN_KINDS = "biufUS"
-_BUILT_IN = {"PKBoostClassifier": "pkboost_core.booster", "PKBoostRegressor": "pkboost_core.booster"}
+_BUILT_IN = {"PKBoostClassifier": "pkboost_core.booster", "PKBoostRegressor": "pkboost_core.regressor"}
 _registered: dict[str, type] = {}
 
 

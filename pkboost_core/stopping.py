@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pkboost_core.holdout import stratified_folds, stratified_share
+from pkboost_core.holdout import n_outside_largest, strata_of_units, stratified_folds, stratified_share
 from pkboost_core.rows import Rows
 from pkboost_core.training import Boosted, Plan, boost, refit, scores_of
 
 MIN_HELD_OUT_POSITIVES = 20
-"""With fewer rows of either class in the holdout, early stopping goes by K folds instead."""
+"""With fewer rows outside the largest class (or half) in the holdout, early stopping goes by K folds."""
 
 N_FOLDS = 5
 
@@ -35,9 +35,10 @@ class Fitted:
     Attributes
     ----------
     trees : nodes of each tree, with indices from its root
-    losses : float64, held-out log-loss after each tree grown; empty with folds or without early stopping
-    raw : float64 (n,), raw scores of rows that the trees were not grown on; empty when there are none
+    losses : float64, held-out loss after each round; empty with folds, for a bag, or without early stopping
+    raw : float64 (n_outputs, n), raw scores of rows that the trees were not grown on; n may be 0
     target, weight : float32 (n,), of those rows; an empty `weight` stands for ones
+    member_sizes : trees of each member of a bag, which lie one member after another; empty without a bag
     """
 
     trees: Sequence[np.ndarray]
@@ -45,12 +46,13 @@ class Fitted:
     raw: np.ndarray
     target: np.ndarray
     weight: np.ndarray
+    member_sizes: tuple[int, ...] = ()
 
 
 def unjudged(trees: Sequence[np.ndarray]) -> Fitted:
     """Return trees that no row was kept back to judge."""
     nothing = np.zeros(0, dtype=np.float32)
-    return Fitted(trees, np.zeros(0), np.zeros(0), nothing, nothing)
+    return Fitted(trees, np.zeros(0), np.zeros((1, 0)), nothing, nothing)
 
 
 def judged(trees: Sequence[np.ndarray], losses: np.ndarray, raw: np.ndarray, held: Rows) -> Fitted:
@@ -77,14 +79,14 @@ def fit_trees(
         return judged(fit.trees, fit.losses, fit.raw, held)
     if not stopping.is_early:
         return unjudged(boost(rows, plan).trees)
-    is_positive = np.bincount(units, weights=rows.loss_target >= 0.5) > 0
-    fewest = int(min(is_positive.sum(), (~is_positive).sum()))
+    strata = strata_of_units(units, plan.loss.strata(rows.loss_target))
+    fewest = n_outside_largest(strata)
     if fewest * stopping.share >= MIN_HELD_OUT_POSITIVES:
-        is_held = stratified_share(is_positive, stopping.share, rng)[units]
+        is_held = stratified_share(strata, stopping.share, rng)[units]
         return _fit_with_holdout(rows, plan, is_held, stopping.is_refitted)
     if fewest < 2:
         return unjudged(boost(rows, replace(plan, n_trees=min(plan.n_trees, UNCHECKED_TREES))).trees)
-    folds = stratified_folds(is_positive, min(N_FOLDS, fewest), rng)[units]
+    folds = stratified_folds(strata, min(N_FOLDS, fewest), rng)[units]
     best, raw = cross_validate(rows, plan, folds, n_threads)
     return judged(boost(rows, replace(plan, n_trees=best)).trees, np.zeros(0), raw, rows)
 
@@ -96,7 +98,7 @@ def _fit_with_holdout(rows: Rows, plan: Plan, is_held: np.ndarray, is_refitted: 
 
 
 def cross_validate(rows: Rows, plan: Plan, folds: np.ndarray, n_threads: int = 1) -> tuple[int, np.ndarray]:
-    """Choose a number of trees by K-fold loss; return it with the out-of-fold raw scores at that number.
+    """Choose a number of rounds by K-fold loss; return it with the out-of-fold raw scores at that number.
 
     `folds` holds the fold of each row. Folds that stopped early keep their last loss in the mean.
     """
@@ -113,10 +115,11 @@ def cross_validate(rows: Rows, plan: Plan, folds: np.ndarray, n_threads: int = 1
         np.pad(fit.losses, (0, length - len(fit.losses)), mode="edge") for fit in fits if len(fit.losses)
     ]
     best = int(np.argmin(np.mean(curves, axis=0))) + 1 if curves else 0
-    raw = np.empty(len(rows))
+    n_outputs = plan.loss.n_outputs
+    raw = np.empty((n_outputs, len(rows)))
     for k, fit in enumerate(fits):
         held = np.flatnonzero(folds == k)
-        raw[held] = scores_of(fit.trees[:best], rows.take(held), plan)
+        raw[:, held] = scores_of(fit.trees[: best * n_outputs], rows.take(held), plan)
     return best, raw
 
 

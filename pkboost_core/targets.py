@@ -1,4 +1,4 @@
-"""From labels to targets in [0, 1]: two classes, or soft targets where the label is not certain."""
+"""From labels to targets: class numbers, soft targets where the label is not certain, or numbers."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from pkboost_core.columns import to_vector
 
 
 def encode_target(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Turn labels into float64 targets in [0, 1] and return them with the two classes.
+    """Turn labels into float64 class numbers and return them with the classes, in ascending order.
 
     Floats within [0, 1] with values strictly between are soft targets for the classes 0 and 1.
     """
@@ -22,31 +22,43 @@ def encode_target(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
             if labels.min() < 0 or labels.max() > 1:
                 raise ValueError(
                     f"Unknown label type: y has values from {labels.min():g} to {labels.max():g}; "
-                    "expected two classes, or soft targets in [0, 1]"
+                    "expected whole-numbered classes, or soft targets in [0, 1]"
                 )
             return labels.astype(np.float64), np.array([0, 1])
-    classes = np.unique(labels)
-    if len(classes) > 2:
-        shown = ", ".join(map(repr, classes[:5].tolist()))
-        raise ValueError(f"Only binary classification is supported. y has {len(classes)} classes: {shown}")
-    return (labels == classes[-1]).astype(np.float64), classes
+    classes, numbers = np.unique(labels, return_inverse=True)
+    if len(classes) == 1:
+        raise ValueError("y has one class only (classifier can't train when only one class is present.)")
+    return numbers.astype(np.float64), classes
 
 
 def encode_known(y: Any, n_rows: int, classes: np.ndarray) -> np.ndarray:
-    """Turn labels of the classes seen in training, or soft targets, into float64 targets in [0, 1]."""
+    """Turn labels of the classes seen in training, or soft targets of two, into float64 targets."""
     labels = to_vector(y, n_rows, "y of eval_set")
     if np.isin(labels, classes).all():
-        return (labels == classes[1]).astype(np.float64)
-    target = labels.astype(np.float64)
-    if not ((target >= 0) & (target <= 1)).all():
+        return np.searchsorted(classes, labels).astype(np.float64)
+    if len(classes) > 2 or labels.dtype.kind not in "fiub" or not ((labels >= 0) & (labels <= 1)).all():
         raise ValueError(f"y of eval_set has labels other than {classes.tolist()}")
-    return target
+    return labels.astype(np.float64)
+
+
+def encode_numbers(y: Any, n_rows: int, what: str) -> np.ndarray:
+    """Return the targets of a regression, finite float64 (n_rows,)."""
+    values = to_vector(y, n_rows, what)
+    if values.dtype.kind not in "fiubO":
+        raise ValueError(f"{what} holds {values.dtype} values; expected numbers")
+    try:
+        numbers = values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} holds values that are not numbers ({error})") from error
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{what} contains NaN or infinity at row {np.flatnonzero(~np.isfinite(numbers))[0]}")
+    return numbers
 
 
 def check_two_classes(target: np.ndarray, weight: np.ndarray | None) -> None:
-    """Raise ValueError when all weight lies on one class."""
-    mean = weighted_mean(target, weight)
-    if mean <= 0.0 or mean >= 1.0 or target.min() == target.max() in (0.0, 1.0):
+    """Raise ValueError when all weight lies on one class; soft targets of one value are two classes."""
+    weighted = target if weight is None else target[weight > 0]
+    if weighted.min() == weighted.max() and weighted[0] == np.floor(weighted[0]):
         raise ValueError("y has one class only (classifier can't train when only one class is present.)")
 
 

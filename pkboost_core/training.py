@@ -10,8 +10,10 @@ from pkboost_core.binning import GROUP, Binning
 from pkboost_core.compiled import as_records
 from pkboost_core.dtypes import NODE
 from pkboost_core.grower import add_leaf_values, grow_tree, set_weighted_cover
-from pkboost_core.loss import hash_rows, logistic_gradients, logistic_loss, quantise
-from pkboost_core.predictor import add_tree, refit_tree
+from pkboost_core.loss import Loss
+from pkboost_core.predictor import add_tree, find_leaves, refit_tree
+from pkboost_core.quantisation import hash_rows, quantise
+from pkboost_core.renewal import renew_values
 from pkboost_core.rows import Rows
 from pkboost_core.splitting import LEAF, FeatureTable, SplitRules
 
@@ -32,9 +34,9 @@ class Plan:
     rules : numbers that govern splits and leaf values
     monotonic : int64 (n_features,), -1, 0 or 1
     groups : uint64 (n_features,), interaction groups as bits
-    base_score : raw score before the first tree, on the scale of the boosted loss
-    score_shift : what to add to a raw score to undo `scale_pos_weight`
-    n_trees, patience : most trees, and how many may pass without a better held-out loss
+    loss : what is minimised
+    base_scores : float64 (n_outputs,), raw scores before the first tree, on the scale of the boosted loss
+    n_trees, patience : most trees of an output, and how many may pass without a better held-out loss
     subsample, colsample, max_delta_step, seed : as the estimator's parameters
     report : called with (trees grown, held-out loss or NaN); True stops
     """
@@ -43,8 +45,8 @@ class Plan:
     rules: SplitRules
     monotonic: np.ndarray
     groups: np.ndarray
-    base_score: float
-    score_shift: float
+    loss: Loss
+    base_scores: np.ndarray
     n_trees: int
     patience: int
     subsample: float
@@ -56,7 +58,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Boosted:
-    """Outcome of the loop: trees (nodes with indices from each root), held-out losses and raw scores."""
+    """Outcome of the loop.
+
+    Attributes
+    ----------
+    trees : nodes of each tree, with indices from its root; tree t adds to output t % n_outputs
+    losses : float64, held-out loss after each round
+    raw : float64 (n_outputs, n), raw scores of the held-out rows
+    """
 
     trees: Sequence[np.ndarray]
     losses: np.ndarray
@@ -67,25 +76,45 @@ class GradientState:
     """Raw scores of some rows with the buffers that turn them into packed gradients."""
 
     def __init__(self, rows: Rows, plan: Plan) -> None:
-        n = len(rows)
+        n, n_outputs = len(rows), plan.loss.n_outputs
         self.rows = rows
         self.plan = plan
-        self.raw = np.full(n, plan.base_score)
+        self.raw = base_raw(rows, plan)
         self.scales = np.ones(3)
         self.elements = np.empty(n, dtype=np.int64)
-        self._gradient = np.empty(n, dtype=np.float32)
-        self._hessian = np.empty(n, dtype=np.float32)
+        self._gradient = np.empty((n_outputs, n), dtype=np.float32)
+        self._hessian = np.empty((n_outputs, n), dtype=np.float32)
         self._row_hash = np.empty(n, dtype=np.uint32)
         hash_rows(rows.codes, self._row_hash)
 
     def pack(self, tree: int, subsample: float) -> int:
-        """Fill `elements` with the gradients of the current scores; return how many rows take part."""
-        rows = self.rows
-        logistic_gradients(self.raw, rows.target, rows.weight, self._gradient, self._hessian)
+        """Fill `elements` with the gradients for a tree; return how many rows take part.
+
+        The trees of a round, one per output, share the gradients of the scores that the round began with.
+        """
+        rows, loss = self.rows, self.plan.loss
+        output = tree % loss.n_outputs
+        if output == 0:
+            loss.gradients(self.raw, rows.target, rows.weight, self._gradient, self._hessian)
         seed = tree_seed(self.plan.seed, tree)
-        return quantise(
-            self._gradient, self._hessian, self._row_hash, seed, subsample, self.scales, self.elements
-        )
+        gradient, hessian = self._gradient[output], self._hessian[output]
+        return quantise(gradient, hessian, self._row_hash, seed, subsample, self.scales, self.elements)
+
+    def renew(self, nodes: np.ndarray, output: int, level: float, used: np.ndarray) -> None:
+        """Make a tree's values quantiles of the residuals of the rows `used`; add them to the raw scores."""
+        rows, plan = self.rows, self.plan
+        leaf = np.empty((len(rows), 1), dtype=np.int64)
+        find_leaves(rows.codes, plan.binning.n_bins, nodes, np.array([0, len(nodes)]), leaf)
+        residual = rows.target[used] - self.raw[output, used]
+        weight = rows.weight[used] if len(rows.weight) else rows.weight
+        rate = plan.rules.learning_rate
+        renew_values(nodes, leaf[used, 0], residual, weight, level, rate, plan.max_delta_step, plan.monotonic)
+        self.raw[output] += nodes["value"][leaf[:, 0]]
+
+
+def base_raw(rows: Rows, plan: Plan) -> np.ndarray:
+    """Return the raw scores before the first tree, float64 (n_outputs, n)."""
+    return np.repeat(plan.base_scores[:, np.newaxis], len(rows), axis=1)
 
 
 def tree_seed(seed: int, tree: int) -> int:
@@ -108,17 +137,18 @@ class TreeGrower:
         is_large = rows.codes.nbytes > LARGE_CODES
         self._by_row = np.ascontiguousarray((self._words if is_large else self._words[:, :0]).T)
         self._scratch = np.empty(len(rows), dtype=np.int64)
-        self._payloads = self._channel_payloads()
+        self._payloads = [self._channel_payloads(k) for k in range(plan.loss.n_outputs)]
         stride = -(-(int(self._n_bins.max(initial=1)) + 1) // 8) * 8
         width = len(rows.codes) * GROUP * stride
         n_leaves = plan.rules.max_leaf_nodes
-        self._histograms = np.empty((n_leaves, 1 + len(self._payloads), width), dtype=np.int64)
+        self._histograms = np.empty((n_leaves, 1 + len(self._payloads[0]), width), dtype=np.int64)
         self._leaves = as_records(np.zeros(n_leaves + 1, dtype=LEAF))
         self._nodes = as_records(np.zeros(2 * n_leaves - 1, dtype=NODE))
 
     def grow(self, tree: int) -> np.ndarray:
-        """Grow the next tree, add it to the raw scores, return its nodes."""
+        """Grow the next tree, add it to the raw scores of its output, return its nodes."""
         plan, state = self.plan, self.state
+        output = tree % plan.loss.n_outputs
         n_rows = state.pack(tree, plan.subsample)
         self._leaves[0]["lower"], self._leaves[0]["upper"] = -plan.max_delta_step, plan.max_delta_step
         n_nodes = grow_tree(
@@ -128,7 +158,7 @@ class TreeGrower:
             state.elements,
             self._scratch,
             n_rows,
-            self._payloads,
+            self._payloads[output],
             self._histograms,
             self._features(tree),
             plan.rules,
@@ -140,10 +170,13 @@ class TreeGrower:
         n_leaves = (n_nodes + 1) // 2
         if len(self.rows.weight):
             set_weighted_cover(state.elements, self.rows.weight, self._leaves, nodes, n_leaves, n_nodes)
-        if n_rows == len(self.rows):
-            add_leaf_values(state.elements, state.raw, self._leaves, nodes, n_leaves)
+        raw = state.raw[output]
+        if plan.loss.level is not None:
+            state.renew(nodes, output, plan.loss.level, state.elements[:n_rows] >> 32)
+        elif n_rows == len(self.rows):
+            add_leaf_values(state.elements, raw, self._leaves, nodes, n_leaves)
         else:
-            add_tree(self.rows.codes, self._n_bins, nodes, state.raw)
+            add_tree(self.rows.codes, self._n_bins, nodes, raw)
         return nodes
 
     def _features(self, tree: int) -> FeatureTable:
@@ -156,15 +189,15 @@ class TreeGrower:
             is_active[rng.permutation(n_features)[kept:]] = False
         return FeatureTable(self._n_bins, plan.binning.is_categorical, plan.monotonic, is_active, plan.groups)
 
-    def _channel_payloads(self) -> np.ndarray:
+    def _channel_payloads(self, output: int) -> np.ndarray:
+        """Return what further channels sum for the trees of an output, uint32 (n_channels - 1, n)."""
         rules, rows = self.plan.rules, self.rows
         payloads = np.zeros((max(rules.count_channel, rules.label_channel, 0), len(rows)), dtype=np.uint32)
         if rules.count_channel >= 0:
             payloads[rules.count_channel - 1] = 1
         if rules.label_channel >= 0:
-            payloads[rules.label_channel - 1], self.state.scales[2] = label_payload(
-                rows.loss_target, rows.loss_weight
-            )
+            labels = self.plan.loss.membership(rows.loss_target, output)
+            payloads[rules.label_channel - 1], self.state.scales[2] = label_payload(labels, rows.loss_weight)
         return payloads
 
 
@@ -178,46 +211,50 @@ def label_payload(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, f
 
 
 def boost(rows: Rows, plan: Plan, holdout: Rows | None = None) -> Boosted:
-    """Grow trees on `rows` until the held-out loss has not improved for `plan.patience` trees.
+    """Grow trees on `rows` until the held-out loss has not improved for `plan.patience` rounds.
 
-    Without `holdout` all `plan.n_trees` are grown. The trees after the best one are dropped; `raw` are the
-    held-out scores (the scores of `rows` without a holdout) at the best number of trees.
+    A round is one tree per output. Without `holdout` all `plan.n_trees` rounds are grown. The trees after
+    the best round are dropped; `raw` are the held-out scores (the scores of `rows` without a holdout) there.
     """
-    grower = TreeGrower(rows, plan)
+    grower, loss, n_outputs = TreeGrower(rows, plan), plan.loss, plan.loss.n_outputs
     trees: list[np.ndarray] = []
     losses: list[float] = []
-    held_raw = np.full(0 if holdout is None else len(holdout), plan.base_score)
-    best_loss, best_raw, best_size = math.inf, held_raw, 0
-    for tree in range(plan.n_trees):
-        nodes = grower.grow(tree)
-        if len(nodes) == 1 and plan.subsample == plan.colsample == 1.0:
+    held_raw = np.empty((n_outputs, 0)) if holdout is None else base_raw(holdout, plan)
+    best_loss, best_raw, best_round = math.inf, held_raw, 0
+    for n_rounds in range(1, plan.n_trees + 1):
+        grown = [grower.grow((n_rounds - 1) * n_outputs + k) for k in range(n_outputs)]
+        if all(len(nodes) == 1 for nodes in grown) and plan.subsample == plan.colsample == 1.0:
             break
-        trees.append(nodes)
-        loss = math.nan
+        trees += grown
+        held_out_loss = math.nan
         if holdout is not None:
-            add_tree(holdout.codes, plan.binning.n_bins, nodes, held_raw)
-            loss = held_out_loss(held_raw, holdout, plan)
-            losses.append(loss)
-            if loss < best_loss:
-                best_loss, best_raw, best_size = loss, held_raw.copy(), len(trees)
-        if plan.report(len(trees), loss) or (holdout is not None and len(trees) - best_size >= plan.patience):
+            for nodes, raw in zip(grown, held_raw, strict=True):
+                add_tree(holdout.codes, plan.binning.n_bins, nodes, raw)
+            held_out_loss = loss.mean(held_raw, holdout.loss_target, holdout.loss_weight)
+            losses.append(held_out_loss)
+            if held_out_loss < best_loss:
+                best_loss, best_raw, best_round = held_out_loss, held_raw.copy(), n_rounds
+        is_stale = holdout is not None and n_rounds - best_round >= plan.patience
+        if plan.report(n_rounds, held_out_loss) or is_stale:
             break
     if holdout is None:
-        return Boosted(trees, np.array(losses), grower.state.raw + plan.score_shift)
-    return Boosted(trees[:best_size], np.array(losses), best_raw + plan.score_shift)
+        return Boosted(trees, np.array(losses), model_scores(grower.state.raw, loss))
+    return Boosted(trees[: best_round * n_outputs], np.array(losses), model_scores(best_raw, loss))
 
 
-def held_out_loss(raw: np.ndarray, rows: Rows, plan: Plan) -> float:
-    """Mean log-loss with the effect of `scale_pos_weight` taken back."""
-    return float(logistic_loss(raw + plan.score_shift, rows.loss_target, rows.loss_weight))
+def model_scores(raw: np.ndarray, loss: Loss) -> np.ndarray:
+    """Turn boosted scores into the model's raw scores."""
+    return raw * loss.factor + loss.shift
 
 
 def refit(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> list[np.ndarray]:
     """Replay the structure of trees on more rows and recompute their values in boosting order."""
-    state = GradientState(rows, plan)
+    state, level = GradientState(rows, plan), plan.loss.level
+    everything = np.arange(len(rows))
     refitted = []
     for tree, old in enumerate(trees):
         nodes = as_records(old.copy())
+        output = tree % plan.loss.n_outputs
         state.pack(tree, 1.0)
         refit_tree(
             rows.codes,
@@ -229,15 +266,17 @@ def refit(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> list[np.ndarra
             plan.max_delta_step,
             plan.rules,
             nodes,
-            state.raw,
+            state.raw[output] if level is None else np.empty(len(rows)),
         )
+        if level is not None:
+            state.renew(nodes, output, level, everything)
         refitted.append(nodes)
     return refitted
 
 
 def scores_of(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> np.ndarray:
-    """Return the raw scores that trees give to binned rows, float64 (n,)."""
-    raw = np.full(len(rows), plan.base_score)
-    for nodes in trees:
-        add_tree(rows.codes, plan.binning.n_bins, nodes, raw)
-    return raw + plan.score_shift
+    """Return the model's raw scores that trees give to binned rows, float64 (n_outputs, n)."""
+    raw = base_raw(rows, plan)
+    for tree, nodes in enumerate(trees):
+        add_tree(rows.codes, plan.binning.n_bins, nodes, raw[tree % plan.loss.n_outputs])
+    return model_scores(raw, plan.loss)

@@ -1,6 +1,7 @@
 """The booster once more, slow and plain: every candidate split is tried by summing its rows.
 
-It shares the bin codes and the quantised gradients with the engine, nothing else.
+It shares the bin codes and the rounding of gradients to integers with the engine, nothing else: the gradients
+themselves are computed here, row by row.
 """
 
 import math
@@ -34,6 +35,21 @@ class NaiveSplit:
     left_codes: frozenset = field(repr=False)
 
 
+def logistic(scores, target, output):
+    p = 1 / (1 + math.exp(-scores[0]))
+    return p - target, p * (1 - p)
+
+
+def multinomial(scores, target, output):
+    parts = [math.exp(score) for score in scores]
+    p = parts[output] / sum(parts)
+    return p - (target == output), p * (1 - p) * len(scores) / (len(scores) - 1)
+
+
+def squared(scores, target, output):
+    return scores[0] - target, 1.0
+
+
 class NaiveGrower:
     """Grows trees on `rows` by the rules of `plan`."""
 
@@ -44,10 +60,30 @@ class NaiveGrower:
         self.n_bins = plan.binning.n_bins
         self.state = GradientState(rows, plan)
         self.weight = rows.loss_weight if len(rows.loss_weight) else np.ones(n)
+        self.n_outputs = len(plan.base_scores)
+        self.raw = np.tile(plan.base_scores, (n, 1))
+
+    def gradients(self, output):
+        """First and second derivative of each row's loss by the score of an output."""
+        derivatives = {"LogLoss": logistic, "Softmax": multinomial, "SquaredLoss": squared}[
+            type(self.plan.loss).__name__
+        ]
+        boosted_weight = self.rows.weight if len(self.rows.weight) else np.ones(len(self.rows))
+        pairs = [
+            derivatives(scores, target, output)
+            for scores, target in zip(self.start.tolist(), self.rows.target.tolist(), strict=True)
+        ]
+        return np.array(pairs).T * boosted_weight
 
     def grow(self, tree):
+        self.output = tree % self.n_outputs
+        if self.output == 0:
+            self.start = self.raw.copy()
         self.state.pack(tree, 1.0)
         elements = self.state.elements
+        scales = np.array([self.state.scales[:2]]).T
+        integers = np.stack([(((elements >> 16) & 0xFFFF) ^ 0x8000) - 0x8000, elements & 0xFFFF])
+        assert (abs(integers * scales - self.gradients(self.output)) <= 1.001 * scales).all()
         self.g = (((elements >> 16) & 0xFFFF) ^ 0x8000) - 0x8000
         self.h = elements & 0xFFFF
         bound = self.plan.max_delta_step
@@ -63,7 +99,8 @@ class NaiveGrower:
             leaves[best] = left
             leaves.append(right)
         for leaf in leaves:
-            self.state.raw[leaf.rows] += leaf.value
+            self.raw[leaf.rows, self.output] += leaf.value
+        self.state.raw[:] = self.raw.T
         return root
 
     def sums(self, rows):
@@ -82,7 +119,8 @@ class NaiveGrower:
 
     def label_entropy(self, rows):
         w = self.weight[rows].astype(float)
-        total, positive = w.sum(), (w * self.rows.loss_target[rows]).sum()
+        target = self.rows.loss_target[rows]
+        total, positive = w.sum(), (w * (target if self.n_outputs == 1 else target == self.output)).sum()
         parts = [part for part in (positive, total - positive) if part > 1e-9]
         return sum(-part * math.log(part / total) for part in parts)
 

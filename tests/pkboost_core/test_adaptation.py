@@ -192,5 +192,5 @@ def test_old_trees_score_the_same_in_wider_bins(kind):
     assert binning.n_bins.sum() > sum(len(cuts) + 1 for cuts in ensemble.bin_thresholds)
     old = Binning(ensemble.bin_thresholds, ensemble.is_categorical)
     trees = rebin(split_trees(ensemble), old, binning)
-    moved = join_trees(trees, binning, float(ensemble.base_score[0]))
+    moved = join_trees(trees, binning, ensemble.base_score)
     np.testing.assert_array_equal(raw_scores(moved, X), raw_scores(ensemble, X))

@@ -51,7 +51,7 @@ def test_the_bag_scores_the_mean_of_its_members(data, monkeypatch):
     everything = bagging.Rows(
         plan.binning.transform(X), np.zeros(N, np.float32), *[np.zeros(0, np.float32)] * 3
     )
-    raw = [bagging.scores_of(fit.trees, everything, plan) for _, _, fit in members]
+    raw = [bagging.scores_of(fit.trees, everything, plan)[0] for _, _, fit in members]
     np.testing.assert_allclose(model.decision_function(X), np.mean(raw, axis=0), rtol=0, atol=1e-12)
     assert min(np.std(np.subtract(one, raw[0])) for one in raw[1:]) > 0.01
 
@@ -116,7 +116,7 @@ def test_weights_and_an_eval_set_reach_every_member(data, monkeypatch):
     PKBoostClassifier(**OPTIONS).fit(X, y, np.where(y, 2.0, 1.0), eval_set=(X[:300], y[:300]))
     for rows, _, fit in members:
         np.testing.assert_array_equal(rows.weight, 1 + rows.target)
-        assert len(fit.raw) == 300
+        assert fit.raw.shape == (1, 300)
 
 
 def test_callbacks_stop_each_member(data):

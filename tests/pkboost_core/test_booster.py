@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from pkboost_core import PKBoostClassifier
 from pkboost_core.binning import fit_binning
+from pkboost_core.loss import LogLoss
 from pkboost_core.plan import make_plan
 from pkboost_core.rows import make_rows
 from pkboost_core.serialize import load, save
@@ -77,7 +78,7 @@ def test_refit_on_the_same_rows_changes_nothing(train):
     params = PKBoostClassifier(n_estimators=10, monotonic_constraints={0: 1}, subsample=1.0).get_params()
     binning = fit_binning(X, 64, np.zeros(8, dtype=bool), None, np.random.default_rng(0))
     rows = make_rows(binning, X, y.astype(float), None, 1.0)
-    plan = make_plan(params, binning, rows, None, 1.0, 0, lambda n_trees, loss: False, len(rows))
+    plan = make_plan(params, binning, rows, None, LogLoss(), 0, lambda n_trees, loss: False, len(rows))
     trees = boost(rows, plan).trees
     for grown, replayed in zip(trees, refit(trees, rows, plan), strict=True):
         np.testing.assert_array_equal(grown, replayed)
@@ -165,7 +166,7 @@ def test_pandas_nullable_and_boolean_columns():
         (np.zeros((3, 1)), [0, 1], "y has 2 entries but X has 3 rows"),
         (np.zeros((3, 1)), [0, 0, 0], "y has one class only"),
         (np.zeros((3, 1)), [0, 1, np.nan], "y contains NaN or infinity at row 2"),
-        (np.zeros((3, 1)), [0.5, 1.5, 0], "expected two classes, or soft targets in"),
+        (np.zeros((3, 1)), [0.5, 1.5, 0], "expected whole-numbered classes, or soft targets in"),
         (np.array([["a"], ["b"]]), [0, 1], "X holds <U1 values; encode text and dates as numbers first"),
         (np.array([["a"], [1]], dtype=object), [0, 1], "X holds values that are not numbers"),
     ],

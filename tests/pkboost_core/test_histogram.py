@@ -3,7 +3,8 @@ import pytest
 from numba import njit
 
 from pkboost_core.histogram import fill_histogram, fill_scattered, gradient_of, hessian_of, subtract
-from pkboost_core.loss import logistic_gradients, logistic_loss, quantise
+from pkboost_core.loss import logistic_gradients, logistic_loss
+from pkboost_core.quantisation import quantise
 
 STRIDE = 24
 

@@ -8,6 +8,8 @@ import pytest
 
 from pkboost_core.binning import fit_binning
 from pkboost_core.constraints import interaction_groups
+from pkboost_core.loss import LogLoss, Softmax
+from pkboost_core.regression_loss import SquaredLoss
 from pkboost_core.rows import make_rows
 from pkboost_core.splitting import SplitRules
 from pkboost_core.training import Plan, TreeGrower
@@ -63,6 +65,27 @@ CASES = {
     "interactions": {"interactions": [[0, 1], [2, 3, 4]]},
     "few bins": {"max_bins": 4},
     "positives weigh more": {"pos_weight": 5.0},
+    "squared": {"loss": "squared", "min_child_hessian": 4.0},
+    "squared, everything": {
+        "loss": "squared",
+        "categorical": True,
+        "weights": True,
+        "monotonic": (1, 0, 0, -1, 0),
+        "is_bounded": 1,
+        "interactions": [[0, 1, 4], [2, 3, 4]],
+        "count_channel": 1,
+        "min_samples_leaf": 4,
+    },
+    "softmax": {"loss": "softmax"},
+    "softmax, everything": {
+        "loss": "softmax",
+        "categorical": True,
+        "weights": True,
+        "monotonic": (0, 1, 0, 0, 0),
+        "is_bounded": 1,
+        "mi_weight": 0.3,
+        "label_channel": 1,
+    },
     "all at once": {
         "categorical": True,
         "weights": True,
@@ -87,6 +110,13 @@ def build(case, seed):
     if options.pop("soft", False):
         y = np.clip(y * 0.75 + rng.integers(0, 3, N_ROWS) / 8, 0, 1)
     pos_weight = options.pop("pos_weight", 1.0)
+    loss = {"log": LogLoss(pos_weight), "squared": SquaredLoss(), "softmax": Softmax(3)}[
+        options.pop("loss", "log")
+    ]
+    if isinstance(loss, SquaredLoss):
+        y = y + rng.normal(size=N_ROWS)
+    if isinstance(loss, Softmax):
+        y = np.where(np.nan_to_num(X[:, 1]) > 0.6, 2.0, y)
     binning = fit_binning(X, options.pop("max_bins", 40), is_categorical, weight, rng)
     rows = make_rows(binning, X, y, weight, pos_weight)
     plan = Plan(
@@ -94,8 +124,8 @@ def build(case, seed):
         monotonic=np.array(options.pop("monotonic", (0,) * 5), dtype=np.int64),
         groups=interaction_groups(options.pop("interactions", None), None, 5),
         rules=SplitRules(**(RULES | options)),
-        base_score=-0.4,
-        score_shift=0.0,
+        loss=loss,
+        base_scores=np.linspace(-0.4, 0.4, loss.n_outputs),
         n_trees=N_TREES,
         patience=10,
         subsample=1.0,
@@ -134,7 +164,7 @@ def test_same_trees(case, seed):
     rows, plan = build(case, seed)
     engine, naive = TreeGrower(rows, plan), NaiveGrower(rows, plan)
     n_splits = 0
-    for tree in range(N_TREES):
+    for tree in range(N_TREES * plan.loss.n_outputs):
         nodes = engine.grow(tree)
         n_splits += len(nodes) // 2
         assert_same(nodes, 0, naive.grow(tree), plan.binning.n_bins)

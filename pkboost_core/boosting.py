@@ -1,0 +1,226 @@
+"""What the estimators share: from a frame to a fitted ensemble, and back from a file."""
+
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from pkboost_core.bag import MEMBER_SHARE, fit_bag
+from pkboost_core.binning import Binning, fit_binning
+from pkboost_core.columns import (
+    check_codes,
+    check_not_empty,
+    check_same_columns,
+    column_positions,
+    feature_names,
+    to_matrix,
+    to_weights,
+)
+from pkboost_core.ensemble import Ensemble, join_trees
+from pkboost_core.estimator import Estimator
+from pkboost_core.holdout import to_units
+from pkboost_core.loss import Loss
+from pkboost_core.params import check_parameters, drawn_seed, max_bins_for, plain
+from pkboost_core.plan import make_plan
+from pkboost_core.predictor import leaf_ids, raw_scores
+from pkboost_core.rows import Rows, make_rows
+from pkboost_core.staged import staged_raw_scores
+from pkboost_core.stopping import Fitted, Stopping, fit_trees
+from pkboost_core.training import Plan
+
+
+class Booster(Estimator):
+    """Fits an ensemble under the loss that a subclass names; parameters are the subclass's."""
+
+    categorical_features: Sequence[int | str] | None
+    monotonic_constraints: Mapping[Any, int] | Sequence[int] | None
+    max_bins: int | str
+    early_stopping: bool
+    validation_fraction: float
+    refit: bool
+    mode: str
+    random_state: int | None
+    n_threads: int
+    verbose: int
+    callbacks: Sequence[Callable[[int, float], Any]] | None
+
+    @abstractmethod
+    def _encode(self, y: Any, n_rows: int, weight: np.ndarray | None) -> tuple[Loss, np.ndarray]:
+        """Return the loss and the targets that it is boosted on, float64 (n_rows,)."""
+
+    @abstractmethod
+    def _encode_known(self, y: Any, n_rows: int, loss: Loss) -> np.ndarray:
+        """Return the targets of rows to stop on, float64 (n_rows,)."""
+
+    def _finish(self, fit: Fitted) -> None:
+        """Set what else a subclass keeps of a fit."""
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Set what else a subclass kept in `to_state`."""
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, groups: Any = None
+    ) -> Self:
+        """Fit the trees.
+
+        Parameters
+        ----------
+        X : array or frame (n_rows, n_features) of numbers; NaN and nulls are missing, infinities extreme
+        y : class labels, or float targets in [0, 1] where the label of two classes is not certain; for a
+            regressor numbers
+        sample_weight : non-negative weights (n_rows,), or None
+        eval_set : (X, y) or (X, y, sample_weight) to stop on instead of a share of the rows; a list with one
+            such tuple is accepted. No refit follows then: every row of X was trained on already.
+        groups : labels (n_rows,), or None. Rows of one group are never split between growing and stopping:
+            needed where rows repeat one subject (a lead at several dates), or stopping comes far too late.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the parameter or input that is wrong.
+        """
+        check_parameters(self.get_params())
+        values = self._start_fit(X)
+        weight = to_weights(sample_weight, len(values))
+        loss, target = self._encode(y, len(values), weight)
+        rng = np.random.default_rng(self.random_state_)
+        max_bins = max_bins_for(len(values)) if self.max_bins == "auto" else int(self.max_bins)
+        binning = fit_binning(values, max_bins, self._is_categorical, weight, rng)
+        rows = make_rows(binning, values, target, weight, loss.pos_weight)
+        plan = self._plan(binning, rows, loss)
+        held = None if eval_set is None else self._held_out(eval_set, binning, loss)
+        fit = self._fit_trees(rows, plan, held, rng, to_units(groups, len(values)))
+        self.ensemble_ = join_trees(fit.trees, binning, plan.base_scores, loss.shift, loss.factor)
+        self.n_trees_ = len(fit.trees)
+        self.validation_loss_ = fit.losses
+        self._member_sizes = fit.member_sizes
+        self._finish(fit)
+        return self
+
+    def _start_fit(self, X: Any) -> np.ndarray:
+        names = feature_names(X)
+        values = to_matrix(X)
+        check_not_empty(values)
+        self.n_features_in_ = values.shape[1]
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.random_state_ = drawn_seed() if self.random_state is None else int(self.random_state)
+        chosen = column_positions(
+            self.categorical_features if self.categorical_features is not None else (),
+            names,
+            self.n_features_in_,
+            "categorical_features",
+        )
+        self._is_categorical = np.zeros(self.n_features_in_, dtype=np.bool_)
+        self._is_categorical[chosen] = True
+        for f in chosen:
+            check_codes(values[:, f], names[f] if names else f)
+        return values
+
+    def _names(self) -> list[str] | None:
+        return list(self.feature_names_in_) if hasattr(self, "feature_names_in_") else None
+
+    def _plan(self, binning: Binning, rows: Rows, loss: Loss) -> Plan:
+        def report(n_rounds: int, held_out_loss: float) -> bool:
+            return self._report(n_rounds, held_out_loss, loss.label)
+
+        n_grown_on = len(rows) if self.mode == "fast" else round(MEMBER_SHARE * len(rows))
+        seed = int(self.random_state_)
+        plan = make_plan(self.get_params(), binning, rows, self._names(), loss, seed, report, n_grown_on)
+        self._directions = plan.monotonic
+        return plan
+
+    def _report(self, n_rounds: int, held_out_loss: float, label: str) -> bool:
+        if self.verbose and n_rounds % self.verbose == 0:
+            print(f"{n_rounds} trees, held-out {label} {held_out_loss:.6f}", file=sys.stderr, flush=True)
+        results = [callback(n_rounds, held_out_loss) for callback in self.callbacks or ()]
+        return any(results)
+
+    def _held_out(self, eval_set: Any, binning: Binning, loss: Loss) -> Rows:
+        if isinstance(eval_set, list):
+            if len(eval_set) != 1:
+                raise ValueError(f"eval_set should hold one (X, y) pair, got {len(eval_set)}")
+            eval_set = eval_set[0]
+        values = self._matrix(eval_set[0])
+        check_not_empty(values)
+        target = self._encode_known(eval_set[1], len(values), loss)
+        weight = to_weights(eval_set[2] if len(eval_set) > 2 else None, len(values))
+        return make_rows(binning, values, target, weight, loss.pos_weight)
+
+    def _fit_trees(
+        self, rows: Rows, plan: Plan, held: Rows | None, rng: np.random.Generator, units: np.ndarray
+    ) -> Fitted:
+        stopping = Stopping(self.early_stopping, float(self.validation_fraction), self.refit)
+        if self.mode == "fast":
+            return fit_trees(rows, plan, stopping, units, rng, held, int(self.n_threads))
+        return fit_bag(rows, plan, stopping, units, held, 1 if self.callbacks else int(self.n_threads))
+
+    def _matrix(self, X: Any) -> np.ndarray:
+        values = to_matrix(X)
+        check_same_columns(values, feature_names(X), self.n_features_in_, self._names(), type(self).__name__)
+        return values
+
+    def _raw_scores(self, X: Any) -> np.ndarray:
+        self._check_is_fitted()
+        return raw_scores(self.ensemble_, self._matrix(X))
+
+    def _staged_raw_scores(self, X: Any) -> Iterator[np.ndarray]:
+        self._check_is_fitted()
+        return staged_raw_scores(self.ensemble_, self._matrix(X), self._member_sizes)
+
+    def apply(self, X: Any) -> np.ndarray:
+        """Return the leaf of each row in each tree, counted from the tree's root, int64 (n_rows, n_trees).
+
+        Tree t belongs to output t % n_outputs.
+        """
+        self._check_is_fitted()
+        return leaf_ids(self.ensemble_, self._matrix(X))
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Share of the total gain by feature, float64 (n_features,)."""
+        self._check_is_fitted()
+        nodes = self.ensemble_.nodes[~self.ensemble_.nodes["is_leaf"]]
+        gain = np.bincount(nodes["feature"], weights=nodes["gain"], minlength=self.n_features_in_)
+        return gain / gain.sum() if gain.sum() > 0 else gain
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the fitted model as numbers, arrays and JSON values."""
+        self._check_is_fitted()
+        params = {name: plain(value) for name, value in self.get_params().items() if name != "callbacks"}
+        if isinstance(self.monotonic_constraints, Mapping):
+            params["monotonic_constraints"] = self._directions.tolist()
+        names = getattr(self, "feature_names_in_", None)
+        state = {
+            "params": params,
+            "n_features": int(self.n_features_in_),
+            "feature_names": None if names is None else [str(name) for name in names],
+            "random_state": int(self.random_state_),
+            "validation_loss": self.validation_loss_,
+            **self.ensemble_.to_state(),
+        }
+        return state | ({"member_sizes": list(self._member_sizes)} if self._member_sizes else {})
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Rebuild a fitted model from `to_state`."""
+        model = cls(**state["params"])
+        check_parameters(model.get_params())
+        model.ensemble_ = Ensemble.from_state(state)
+        model.n_features_in_ = int(state["n_features"])
+        if state["feature_names"] is not None:
+            model.feature_names_in_ = np.array(state["feature_names"], dtype=object)
+        model.random_state_ = int(state["random_state"])
+        model.validation_loss_ = np.asarray(state["validation_loss"], dtype=np.float64)
+        model.n_trees_ = model.ensemble_.n_trees
+        model._member_sizes = tuple(int(size) for size in state.get("member_sizes", ()))
+        if model._member_sizes and (
+            min(model._member_sizes) < 0 or sum(model._member_sizes) != model.n_trees_
+        ):
+            raise ValueError(f"member_sizes {model._member_sizes} do not add up to {model.n_trees_} trees")
+        model._restore(state)
+        return model
