@@ -9,8 +9,10 @@ import polars as pl
 
 from features.sources import Sources
 from flows.adapters import score_runs
+from flows.adapters.drift_table import course
 from flows.adapters.memory import PeakMemory
 from flows.champion import Champion
+from flows.drift_section import Drift
 from flows.evaluation import Evaluation
 from flows.report import ReasonLine, ReportData, TopLead, write_report
 
@@ -55,6 +57,7 @@ def finish(
         "peak_rss_mb": round(memory.peak_rss_mb, 1),
         "report_path": str(path),
         "set_aside": [] if night.set_aside is None else night.set_aside.to_dicts(),
+        **night.watched.to_dict(),
         "warnings": night.warnings,
         "top_leads": [{k: v for k, v in lead.items() if k != "reasons"} for lead in top],
     }
@@ -132,6 +135,7 @@ def _page(
         set_aside=_set_aside(night),
         seconds=night.progress.seconds,
         warnings=night.warnings,
+        drift=Drift(course(night.database, night.settings.model_key, night.as_of), night.watched.notes),
     )
 
 

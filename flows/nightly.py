@@ -42,6 +42,7 @@ from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.scoring import score_open_leads
 from flows.training import TooFewConversionsError, Trained
+from flows.watch import Watch, watch_night
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Night:
     ----------
     integrity : alarms of the data integrity monitor, in words: they keep the champion for tonight.
     triggers : why a better recipe should be looked for tonight, in words.
+    watched : everything the monitors say.
     """
 
     settings: Settings
@@ -69,6 +71,7 @@ class Night:
     warnings: list[str] = field(default_factory=list)
     integrity: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
+    watched: Watch = field(default_factory=Watch)
     _open_leads: OpenLeads | None = None
 
     @property
@@ -113,6 +116,7 @@ def nightly(as_of: date | None = None) -> Summary:
     """Run one night and return its summary; `as_of` defaults to the data's own clock, else to today (UTC)."""
     with PeakMemory() as memory, open_night(as_of) as night:
         sources = read(night)
+        watch(night, sources)
         champion = choose_model(night, sources)
         scores = score(night, sources, champion)
         publish_scores(night, scores, champion)
@@ -217,6 +221,23 @@ def read(night: Night) -> Sources:
     for finding in night.set_aside.findings:
         log.info("%s: %s %s: %s", finding.frame, finding.n_rows, finding.consequence, finding.rule)
     return sources
+
+
+@task(name="watch", cache_policy=NO_CACHE)
+def watch(night: Night, sources: Sources) -> None:
+    """Let the monitors look at data, outcomes and earlier scores; a monitor that fails stops nothing."""
+    try:
+        found = _loaded(night)
+        with night.progress.stage("watch"):
+            model = None if found is None else found.model
+            night.watched = watch_night(night.database, night.settings, sources, night.as_of, model)
+    except Exception as error:
+        log.exception("the monitors failed")
+        night.warnings.append(f"the monitors failed, nothing was watched: {type(error).__name__}: {error}")
+        return
+    night.integrity = tuple(one.reason for one in night.watched.asks_for("block"))
+    night.triggers = tuple(one.reason for one in night.watched.asks_for("search"))
+    night.warnings += [f"people were told: {one.reason}" for one in night.watched.pages]
 
 
 @task(name="choose model", cache_policy=NO_CACHE)

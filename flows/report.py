@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flows import charts, report_charts
+from flows.drift_section import Drift, render_drift
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
 
@@ -48,6 +49,7 @@ class ReportData:
     set_aside : what was left out -> number of rows.
     seconds : stage -> wall seconds, in order.
     warnings : sentences shown on top.
+    drift : what the monitors say, and have said.
     """
 
     title: str
@@ -61,6 +63,7 @@ class ReportData:
     set_aside: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    drift: Drift = field(default_factory=Drift)
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -79,6 +82,7 @@ def render(data: ReportData) -> str:
         tiles="".join(_tiles(data.metrics)),
         charts=_charts(data),
         leads=_leads(data.top_leads),
+        drift=render_drift(data.drift),
         tables="".join(_tables(data)),
     )
 

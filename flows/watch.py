@@ -1,8 +1,8 @@
 """The monitors of one night: they remember in SQL, write there what they find, and people are told.
 
-`watch_data` (T1) runs before training, since it may hold a new model back; `watch` (T2 to T5) after
-publication. Both start from the states of earlier nights only, so that a rerun finds the same; a night of the
-past is recorded, and tells nobody.
+`watch_data` (T1) may hold a new model back, `watch` (T2 to T5) asks for a search; neither needs tonight's
+scores, so that a night watches before it trains. Both start from the states of earlier nights only, so that a
+rerun finds the same; a night of the past is recorded, and tells nobody.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ from flows.adapters.score_runs import ROLE
 from flows.adapters.settings import Settings
 from flows.lead_model import LeadModel
 from flows.monitors.reading import Reading
-from flows.monitors.trigger import Trigger, action_words, blocked_by, triggers
-from flows.watch_covariates import watch_features
+from flows.monitors.trigger import Action, Trigger, action_words, triggers
 from flows.watch_arrivals import watch_tables
+from flows.watch_covariates import watch_features
 from flows.watch_labels import watch_weeks
 
 LABELS = ("T2", "T3", "T5")
@@ -53,21 +53,14 @@ class Watch:
     pages: tuple[Trigger, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def triggers(self) -> list[Trigger]:
-        """What the alarms ask for."""
-        return triggers(self.readings)
+    def asks_for(self, action: Action) -> list[Trigger]:
+        """Return the alarms that ask for one action: "block", "search" or "refit"."""
+        return [one for one in triggers(self.readings) if one.action == action]
 
     @property
     def blocked(self) -> str | None:
         """Why no new model may be published tonight, or None."""
-        return blocked_by(self.readings)
-
-    @property
-    def search_reason(self) -> str | None:
-        """Why a search for a better recipe is asked for, or None."""
-        reasons = [one.reason for one in self.triggers if one.action == "search"]
-        return "; ".join(reasons) or None
+        return "; ".join(one.reason for one in self.asks_for("block")) or None
 
     def __add__(self, other: "Watch") -> "Watch":
         """Both, one after the other."""
@@ -88,6 +81,14 @@ class Watch:
             "blocked": self.blocked,
             "not_watched": list(self.notes),
         }
+
+
+def watch_night(
+    database: Database, settings: Settings, sources: Sources, as_of: date, model: LeadModel | None
+) -> Watch:
+    """Run all monitors: `watch_data` and `watch`."""
+    data = watch_data(database, settings, sources, as_of)
+    return data + watch(database, settings, sources, as_of, model)
 
 
 def watch_data(database: Database, settings: Settings, sources: Sources, as_of: date) -> Watch:

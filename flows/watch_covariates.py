@@ -62,6 +62,7 @@ def watch_features(
 
 def _snapshots(model: LeadModel, day: date) -> list[date]:
     last = min(model.training_range.last_snapshot, day - timedelta(days=NEW_DAYS))
+    last -= timedelta(days=(last - day).days % 7)  # the same weekday: a Monday's leads are older
     dates = [last - timedelta(days=NEW_DAYS * back) for back in range(MAX_SNAPSHOTS)]
     return [one for one in dates if one >= model.training_range.first_snapshot] or dates[:1]
 

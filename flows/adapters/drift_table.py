@@ -24,7 +24,7 @@ _INSERT = """
 _COURSE = """
     SELECT as_of_date, monitor, subject, statistic, threshold, evidence, effect, fired, action, words
     FROM scoring.report_drift
-    WHERE model_key = %s AND as_of_date > %s AND as_of_date <= %s AND monitor = ANY(%s)
+    WHERE model_key = %s AND as_of_date > %s AND as_of_date <= %s
     ORDER BY monitor, subject, as_of_date
 """
 
@@ -44,13 +44,11 @@ def replace_readings(
             cursor.executemany(_INSERT, rows)
 
 
-def course(
-    database: Database, model_key: str, as_of: date, monitors: Sequence[str], days: int = COURSE_DAYS
-) -> list[dict[str, Any]]:
+def course(database: Database, model_key: str, as_of: date, days: int = COURSE_DAYS) -> list[dict[str, Any]]:
     """Return the readings of the last `days` days up to a date, by monitor, subject and date."""
     with database.connect(ROLE) as connection, connection.cursor(row_factory=dict_row) as cursor:
         since = as_of - timedelta(days=days)
-        return cursor.execute(_COURSE, [model_key, since, as_of, list(monitors)]).fetchall()
+        return cursor.execute(_COURSE, [model_key, since, as_of]).fetchall()
 
 
 def _row(model_key: str, as_of: date, one: Reading) -> tuple[Any, ...]:

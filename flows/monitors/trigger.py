@@ -56,12 +56,6 @@ def triggers(readings: Iterable[Reading]) -> list[Trigger]:
     return found
 
 
-def blocked_by(readings: Iterable[Reading]) -> str | None:
-    """Return why no new model may be published tonight, or None."""
-    reasons = [one.reason for one in triggers(readings) if one.action == "block"]
-    return "; ".join(reasons) if reasons else None
-
-
 def action_words(reading: Reading) -> str:
     """Say what a reading did, for the table."""
     found = triggers([reading])

@@ -1,0 +1,143 @@
+"""The report's section on drift: what each monitor says, and its evidence against the limit over time."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from flows.charts import Axis, Plot
+
+DRAWN = ("T2", "T3", "T5")
+_NAMES = {
+    "T1": "data",
+    "T2": "loss on settled labels",
+    "T3": "early wins",
+    "T4": "features",
+    "T5": "delays",
+}
+_CAPTIONS = {
+    "T2": "Loss of settled weeks of leads against what it was: evidence that it has become worse.",
+    "T3": "Early wins against what the model expects: evidence of a fall or a rise.",
+    "T5": "Days from lead to win: evidence that wins come sooner or later than they used to.",
+}
+_NO_EVIDENCE = 0.02
+"""Statistics below this are drawn here: how little evidence there is says nothing."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What the section shows.
+
+    Attributes
+    ----------
+    course : rows of `scoring.report_drift` up to tonight: as_of_date, monitor, subject, statistic, threshold,
+        fired, action, words; in order of monitor, subject and date.
+    notes : what cannot be watched yet, and why.
+    """
+
+    course: Sequence[Row] = ()
+    notes: Sequence[str] = ()
+
+
+def render_drift(drift: Drift) -> str:
+    """Return the section as HTML; nothing where nothing was watched."""
+    if not drift.course and not drift.notes:
+        return ""
+    figures = "".join(_figure(monitor, drift.course) for monitor in DRAWN)
+    drawn = f'<div class="charts">{figures}</div>' if figures else ""
+    notes = "".join(f'<p class="quiet">Not watched yet: {escape(note)}</p>' for note in drift.notes)
+    return f"<h2>Drift</h2>{_table(_newest(drift.course))}{notes}{drawn}"
+
+
+def _newest(course: Sequence[Row]) -> list[Row]:
+    """The last row of each subject; T1 and T4 as of their last night only."""
+    last = {row["monitor"]: row["as_of_date"] for row in sorted(course, key=lambda r: r["as_of_date"])}
+    newest = {(row["monitor"], row["subject"]): row for row in course}
+    return [
+        row for (monitor, _), row in newest.items() if monitor in DRAWN or row["as_of_date"] == last[monitor]
+    ]
+
+
+def _table(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    head = '<th>watched</th><th>what it says</th><th class="number">of its limit</th><th>what it did</th>'
+    ordered = sorted(rows, key=lambda row: not row["fired"])
+    body = "".join(
+        f"<tr><td>{escape(_NAMES[row['monitor']])}</td><td>{escape(_sentence(row))}</td>"
+        f'<td class="number">{_share_words(row)}</td><td>{escape(_did(row))}</td></tr>'
+        for row in ordered
+    )
+    return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _sentence(row: Row) -> str:
+    words = str(row["words"])
+    return words[:1].upper() + words[1:]
+
+
+def _did(row: Row) -> str:
+    return "nothing" if row["action"] == "none" else str(row["action"])
+
+
+def _share_words(row: Row) -> str:
+    """How far the evidence has come, on the scale on which it grows: in powers of ten."""
+    if row["fired"]:
+        return "reached"
+    statistic, threshold = float(row["statistic"]), float(row["threshold"])
+    if row["monitor"] == "T1":  # a p-value: the smaller the surer
+        statistic, threshold = 1 / max(statistic, 1e-300), 1 / max(threshold, 1e-300)
+    share = math.log10(max(statistic, 1.0)) / math.log10(max(threshold, 1.0 + 1e-9))
+    return f"{min(share, 0.99):.0%}"
+
+
+def _figure(monitor: str, course: Sequence[Row]) -> str:
+    rows = [row for row in course if row["monitor"] == monitor]
+    if len({row["as_of_date"] for row in rows}) < 2:
+        return ""
+    svg = evidence_chart(rows)
+    return (
+        f'<div class="card"><h3>{escape(_NAMES[monitor].capitalize())}</h3>{svg}'
+        f'<p class="quiet">{escape(_CAPTIONS[monitor])}</p></div>'
+    )
+
+
+def evidence_chart(rows: Sequence[Row]) -> str:
+    """Draw the statistic of each subject over time, and the limit, on a logarithmic axis."""
+    days = [row["as_of_date"] for row in rows]
+    first, last, limit = min(days), max(days), float(rows[0]["threshold"])
+    top = max(10 * limit, *(float(row["statistic"]) for row in rows))
+    ticks = [(v, f"{v:,.4g}") for v in (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6, 1e9) if v <= top]
+    x = _date_axis(first, last)
+    plot = Plot(x, Axis("evidence", _NO_EVIDENCE, top, ticks, np.log10))
+    marks = [
+        plot.line([0, (last - first).days], [limit, limit], "dash"),
+        plot.note(0, limit, f"alarm at {limit:,.0f}"),
+    ]
+    subjects = dict.fromkeys(row["subject"] for row in rows)
+    for subject in subjects:
+        own = [row for row in rows if row["subject"] == subject]
+        xs = [(row["as_of_date"] - first).days for row in own]
+        ys = [max(float(row["statistic"]), _NO_EVIDENCE) for row in own]
+        marks.append(plot.line(xs, ys))
+        marks += [plot.dot(a, b) for a, b, row in zip(xs, ys, own, strict=True) if row["fired"]]
+    highest = max(rows, key=lambda row: float(row["statistic"]))
+    place = (highest["as_of_date"] - first).days
+    anchor = "end" if place > (last - first).days / 2 else "start"
+    height = max(float(highest["statistic"]), _NO_EVIDENCE)
+    marks.append(plot.note(place, height, str(highest["subject"]), anchor))
+    described = f"Evidence of {', '.join(subjects)} from {first} to {last}; the alarm is at {limit:,.0f}"
+    return plot.draw(described, *marks)
+
+
+def _date_axis(first: date, last: date) -> Axis:
+    n = (last - first).days
+    middle = first.fromordinal(first.toordinal() + n // 2)
+    ticks = [(0.0, f"{first:%d %b}"), (float(n // 2), f"{middle:%d %b}"), (float(n), f"{last:%d %b}")]
+    return Axis("", 0.0, float(n), ticks)
