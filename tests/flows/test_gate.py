@@ -1,44 +1,198 @@
 """The gate: a doubtful model never replaces a champion; an unusable one is never used."""
 
-from types import SimpleNamespace
+import json
+from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
+import polars as pl
 import pytest
 
+from flows.artefact_checks import segments_of
+from flows.data_facts import DataFacts, data_facts, differences
 from flows.evaluation import Evaluation
-from flows.gate import decide
+from flows.gate import Evidence, decide
 from flows.leakage import LeakageReport
+from flows.monitors.compare import Comparison
 
-GOOD = np.array([0.1, 0.2, 0.4])
+AS_OF = date(2026, 6, 1)
+SOUND = Comparison(8, 0.001, -0.002, 0.0, 0.01)
+BETTER = Comparison(8, 0.03, 0.01, 0.0, 0.01)
+WORSE = Comparison(8, -0.02, -0.03, 0.0, 0.01)
 
 
-def trained(*, ratio=1.0, high=0.8, alarm=False):
-    evaluation = Evaluation("test", 100, 10, 0.1, roc_auc_high=high, calibration_ratio=ratio)
-    return SimpleNamespace(evaluation=evaluation, leakage=LeakageReport(alarm, 0.95))
+def evidence(*, ratio=1.0, high=0.8, alarm=False, new=None, old=None, **more) -> Evidence:
+    rng = np.random.default_rng(0)
+    old = rng.beta(1, 9, 400) if old is None else old
+    new = old * 1.02 if new is None else new
+    return Evidence(
+        AS_OF,
+        Evaluation("test", 100, 10, 0.1, roc_auc_high=high, calibration_ratio=ratio),
+        LeakageReport(alarm, 0.95),
+        np.asarray(new),
+        old if len(old) == len(new) else None,
+        **({"comparison": SOUND} | more),
+    )
 
 
-def test_a_sound_model_is_promoted():
-    decision = decide(trained(), GOOD, has_champion=True)
+def test_a_sound_model_is_promoted_and_its_record_is_json():
+    decision = decide(evidence(), has_champion=True)
     assert decision.is_promoted
     assert decision.reasons == ()
+    assert json.loads(json.dumps(decision.inputs, allow_nan=False))["shift"]["top_overlap"] == 1.0
 
 
 @pytest.mark.parametrize(
-    ("changes", "probabilities", "reason"),
+    ("changes", "reason"),
     [
-        ({"alarm": True}, GOOD, "no leakage alarm"),
-        ({"ratio": 5.0}, GOOD, "calibrated in the large"),
-        ({"ratio": 0.1}, GOOD, "calibrated in the large"),
-        ({"high": 0.45}, GOOD, "ranking is not worse than chance"),
-        ({}, np.full(3, 0.1), "probabilities differ between leads"),
+        ({"alarm": True}, "no leakage alarm"),
+        ({"ratio": 5.0}, "calibrated in the large"),
+        ({"ratio": 0.1}, "calibrated in the large"),
+        ({"high": 0.45}, "ranking is not worse than chance"),
+        ({"new": np.full(3, 0.1)}, "probabilities differ between leads"),
+        ({"integrity": ["lead.industry: 90 % empty"]}, "lead.industry: 90 % empty"),
+        ({"comparison": WORSE}, "not worse: lower bound of the log-loss gain above -0.5 %"),
+        ({"last_roll_back": AS_OF - timedelta(days=13)}, "no roll-back within 14 days"),
     ],
 )
-def test_a_doubtful_model_is_used_only_where_there_is_no_other(changes, probabilities, reason):
-    kept = decide(trained(**changes), probabilities, has_champion=True)
+def test_a_doubtful_model_is_used_only_where_there_is_no_other(changes, reason):
+    kept = decide(evidence(**changes), has_champion=True)
     assert not kept.is_promoted
-    assert kept.reasons == (reason,)
-    assert decide(trained(**changes), probabilities, has_champion=False).is_promoted
+    assert reason in kept.reasons
+    assert decide(evidence(**changes), has_champion=False).is_promoted
 
 
 def test_probabilities_that_are_no_numbers_are_never_used():
-    assert not decide(trained(), np.array([0.1, np.nan]), has_champion=False).is_promoted
+    unusable = evidence(new=np.array([0.1, np.nan]))
+    assert not decide(unusable, has_champion=False).is_promoted
+    json.dumps(decide(unusable, has_champion=False).inputs, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "changed_days_ago", "e_value", "is_promoted"),
+    [
+        (BETTER, None, 0, True),
+        (SOUND, None, 0, False),
+        (SOUND, None, 20, True),
+        (BETTER, 13, 0, False),
+        (BETTER, 14, 0, True),
+        (None, None, 0, False),
+    ],
+)
+def test_a_new_recipe_must_be_better_and_the_last_change_two_weeks_ago(
+    comparison, changed_days_ago, e_value, is_promoted
+):
+    change = None if changed_days_ago is None else AS_OF - timedelta(days=changed_days_ago)
+    looked_at = evidence(
+        comparison=comparison, is_new_recipe=True, last_recipe_change=change, e_value=e_value
+    )
+    assert decide(looked_at, has_champion=True).is_promoted is is_promoted
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize(
+    ("shift", "comparison", "is_promoted"),
+    [(0.5, SOUND, True), (0.8, SOUND, False), (0.8, BETTER, True), (1.6, BETTER, False)],
+)
+def test_a_segment_moves_by_more_than_point_seven_only_where_labels_prove_it(shift, comparison, is_promoted):
+    raw = np.random.default_rng(1).normal(-2, 1, 500)
+    inside = np.arange(500) < 100
+    looked_at = evidence(
+        old=logistic(raw),
+        new=logistic(raw + shift * inside),
+        segments={"lead_source=Fair": inside},
+        comparison=comparison,
+    )
+    decision = decide(looked_at, has_champion=True)
+    assert decision.is_promoted is is_promoted
+    assert decision.inputs["shift"]["segment"] == "lead_source=Fair"
+
+
+@cache
+def night(seed: int, day: int = 0) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
+    """Mature rows, labels and open leads of one night; nights of one seed share most of their rows."""
+    rng = np.random.default_rng(seed)
+    n, n_open = 2_000 + 5 * day, 400 + 2 * day
+    snapshots = [AS_OF - timedelta(days=67 + int(7 * week)) for week in rng.integers(0, 52, n)]
+    frame = features(rng, n).with_columns(snapshot_date=pl.Series(snapshots))
+    chance = logistic(-3 + frame["activity_count"].to_numpy() * 0.4)
+    return frame, (rng.random(n) < chance).astype(float), features(rng, n_open)
+
+
+def features(rng: np.random.Generator, n: int) -> pl.DataFrame:
+    revenue = np.where(rng.random(n) < 0.1, np.nan, np.exp(rng.normal(13, 1.2, n)))
+    return pl.DataFrame(
+        {
+            "lead_source": rng.choice(["Web", "Fair", "List"], n),
+            "lead_annual_revenue": revenue,
+            "lead_country": np.where(rng.random(n) < 0.2, None, "DE"),
+            "activity_count": rng.poisson(2, n).astype(float),
+            "calendar_month": np.full(n, rng.integers(1, 13)),
+        }
+    )
+
+
+POISONS = {
+    "flipped labels": lambda rows, y, leads: (rows, 1 - y, leads),
+    "flipped in the newest weeks": lambda rows, y, leads: (
+        rows,
+        np.where(rows["snapshot_date"] > AS_OF - timedelta(days=67 + 28), 1 - y, y),
+        leads,
+    ),
+    "revenue in cents": lambda rows, y, leads: (in_cents(rows, 100), y, in_cents(leads, 100)),
+    "revenue in millions": lambda rows, y, leads: (in_cents(rows, 1e-6), y, in_cents(leads, 1e-6)),
+    "half the leads gone": lambda rows, y, leads: (rows[::2], y[::2], leads[::2]),
+    "half the open leads gone": lambda rows, y, leads: (rows, y, leads[::2]),
+    "a null column": lambda rows, y, leads: (without(rows), y, without(leads)),
+    "null in the open leads": lambda rows, y, leads: (rows, y, without(leads)),
+}
+
+
+def in_cents(frame, factor):
+    return frame.with_columns(pl.col("lead_annual_revenue") * factor)
+
+
+def without(frame):
+    return frame.with_columns(lead_country=pl.lit(None, pl.String))
+
+
+@cache
+def facts_before(seed: int) -> DataFacts:
+    """The champion's facts as they come back from its artefact."""
+    return DataFacts.from_dict(json.loads(json.dumps(data_facts(*night(seed)).to_dict())))
+
+
+def test_another_sound_night_is_like_the_champions_in_100_of_100_tries():
+    found = [differences(facts_before(seed), data_facts(*night(seed + 1_000, day=1))) for seed in range(100)]
+    assert found == [[]] * 100
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_a_poisoned_night_is_refused_in_100_of_100_tries(poison):
+    refused = 0
+    for seed in range(100):
+        broken = data_facts(*POISONS[poison](*night(seed + 1_000, day=1)))
+        problems = differences(facts_before(seed), broken)
+        refused += not decide(evidence(data_problems=problems), has_champion=True).is_promoted
+    assert refused == 100
+
+
+def test_a_model_of_flipped_labels_is_refused_where_half_of_the_leads_convert():
+    refused = 0
+    for seed in range(100):
+        raw = np.random.default_rng(seed).normal(0, 1, 300)
+        looked_at = evidence(old=logistic(raw), new=logistic(-raw), comparison=BETTER)
+        refused += not decide(looked_at, has_champion=True).is_promoted
+    assert refused == 100
+
+
+def test_segments_are_levels_with_enough_leads():
+    frame = pl.DataFrame(
+        {"lead_id": [str(i) for i in range(70)], "lead_source": ["Web"] * 40 + ["Fair"] * 29 + [None]}
+    )
+    found = segments_of(frame)
+    assert list(found) == ["lead_source=Web"]
+    assert found["lead_source=Web"].sum() == 40

@@ -1,0 +1,269 @@
+"""Promotion and roll-back on a real registry and real tables: any crash leaves one consistent champion."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.matrix import fit_encoding, to_matrix
+from flows import promotion
+from flows.adapters import decisions, score_runs
+from flows.adapters.database import Database
+from flows.adapters.decisions import Decision
+from flows.adapters.publisher import publish
+from flows.adapters.registry import CHALLENGER, CHAMPION, Registry, RegistryError, open_registry
+from flows.adapters.run_files import RunRecord
+from flows.adapters.score_storage import KEPT_RUNS
+from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
+from pkboost_core import PKBoostClassifier
+
+KEY = "lead-conversion"
+
+
+class Crash(BaseException):
+    """What a killed process looks like from inside."""
+
+
+@pytest.fixture(scope="module")
+def model() -> LeadModel:
+    frame = pl.DataFrame({"lead_age_days": np.arange(80.0)})
+    encoding = fit_encoding(frame)
+    y = (np.arange(80) % 7 == 0).astype(float)
+    booster = PKBoostClassifier(n_estimators=2, random_state=7).fit(to_matrix(frame, encoding), y)
+    learnt = TrainingRange(date(2026, 5, 1), date(2025, 6, 1), date(2026, 2, 1), 80, int(y.sum()))
+    return LeadModel(booster, encoding, LabelDefinition(60, 7, "c" * 64), learnt)
+
+
+@pytest.fixture(scope="module")
+def shared(settings, database: Database) -> Registry:
+    return open_registry(settings, database)
+
+
+@pytest.fixture
+def registry(shared: Registry, database: Database, request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """A registered model of this test's own, and empty tables."""
+    yield Registry(shared.tracking_uri, shared.artifact_root, request.node.name[:60])
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            "TRUNCATE scoring.lead_score_published, scoring.lead_score_history, scoring.score_pointer,"
+            " scoring.score_run, scoring.decision, scoring.model_pair"
+        )
+
+
+def scores(version: int, n: int = 3) -> pl.DataFrame:
+    now = datetime(2026, 5, 1, 2, tzinfo=UTC)
+    return pl.select(number=pl.int_range(n)).select(
+        lead_id=pl.format("L{}", "number"),
+        status=pl.lit("scored"),
+        probability=(pl.col("number") + 1) / (n + 2),
+        score=(pl.col("number") % 100).cast(pl.Int16),
+        model_version=pl.lit(str(version)),
+        data_as_of=pl.lit(now),
+        scored_at=pl.lit(now),
+    )
+
+
+def logged(registry: Registry, model: LeadModel) -> int:
+    return registry.log_run(model, RunRecord("night", {}, {}, "0" * 64)).version
+
+
+def challenge(day: int, before: int | None, version: int) -> Decision:
+    return Decision(
+        date(2026, 5, day), "nightly", "promote", decisions.PENDING, "due", before, version, inputs={"n": 1}
+    )
+
+
+def night(database: Database, registry: Registry, day: int, version: int, n: int = 3) -> None:
+    """Promote a version with its scores, as a night does."""
+    champion = registry.get(CHAMPION)
+    before = None if champion is None else champion.version
+    pending = promotion.intend(database, KEY, challenge(day, before, version))
+    run = score_runs.start_run(database, KEY, date(2026, 5, day))
+    publish(database, run, scores(version, n), also=promotion.in_force(pending))
+    promotion.complete(database, registry, pending)
+
+
+def champion_and_scores(database: Database, registry: Registry) -> tuple[int, int]:
+    """The version of the alias and that of the scores in force."""
+    with database.connect() as connection:
+        found = connection.execute("SELECT DISTINCT model_version FROM scoring.lead_score").fetchall()
+    assert len(found) == 1
+    return registry.get(CHAMPION).version, int(found[0][0])
+
+
+def crash(*_: object, **__: object) -> None:
+    raise Crash
+
+
+STEPS: dict[str, tuple[str, bool]] = {
+    "flows.adapters.publisher._stage": ("before the scores are staged", False),
+    "flows.adapters.publisher.file_day": ("inside the transaction", False),
+    "flows.promotion.complete": ("between the scores and the registry", True),
+    "flows.adapters.registry.Registry._write_history": ("before the alias", True),
+    "flows.adapters.registry.Registry._explain": ("after the alias", True),
+    "flows.adapters.decisions.finish": ("before the record is closed", True),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_promotion_that_crashes_at_any_step_leaves_one_champion(
+    database, registry, model, monkeypatch, step
+):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, crash)
+        with pytest.raises(Crash):
+            night(database, registry, 2, second)
+    _, is_in_force = STEPS[step]
+    expected = second if is_in_force else first
+    assert promotion.repair(database, registry, KEY)
+    assert champion_and_scores(database, registry) == (expected, expected)
+    assert registry.champion_history()[-1] == expected
+    last = decisions.newest(database, KEY)[0]
+    assert (last.state, last.champion_after) == (
+        (decisions.DONE, second) if is_in_force else (decisions.ABANDONED, first)
+    )
+    assert promotion.repair(database, registry, KEY) is None
+    third = logged(registry, model)
+    night(database, registry, 3, third)
+    assert champion_and_scores(database, registry) == (third, third)
+
+
+PROMOTE_FOR_EVER = """
+import runpy, sys
+from pathlib import Path
+test = runpy.run_path(sys.argv[2])
+database = test["Database"].from_url(sys.argv[1])
+registry = test["Registry"](sys.argv[3], Path(sys.argv[4]), sys.argv[5])
+versions, day = (int(sys.argv[6]), int(sys.argv[7])), 3
+test["night"](database, registry, 2, versions[0])
+print("ready", flush=True)
+while True:
+    test["night"](database, registry, day, versions[day % 2])
+    day += 1
+    day = 3 + (day - 3) % 25
+"""
+
+
+def test_kill_9_while_promoting_leaves_one_champion(database, registry, model, database_url):
+    versions = [logged(registry, model) for _ in range(2)]
+    command = [sys.executable, "-c", PROMOTE_FOR_EVER, database_url, __file__, registry.tracking_uri]
+    command += [str(registry.artifact_root), registry.model_name, *map(str, versions)]
+    for delay in (0.05, 0.4, 0.7):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
+            assert child.stdout.readline() == b"ready\n"
+            time.sleep(delay)
+            child.send_signal(signal.SIGKILL)
+        wait_for_its_sessions(database)
+        promotion.repair(database, registry, KEY)
+        champion, scored = champion_and_scores(database, registry)
+        assert champion == scored
+        assert decisions.in_state(database, KEY, decisions.PENDING, decisions.IN_FORCE) is None
+
+
+def wait_for_its_sessions(database: Database) -> None:
+    """The server notices a dead client at its next word to it."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    with database.connect(autocommit=True) as connection:
+        while connection.execute(query).fetchone() != (0,):
+            time.sleep(0.01)
+
+
+ROLL_BACK_STEPS: dict[str, Callable[[int, int], int]] = {
+    "flows.adapters.score_runs._put_back": lambda first, second: second,
+    "flows.adapters.registry.Registry.rollback": lambda first, second: first,
+    "flows.adapters.decisions.finish": lambda first, second: first,
+    "flows.adapters.decisions.end_pair": lambda first, second: first,
+}
+
+
+@pytest.mark.parametrize("step", ROLL_BACK_STEPS)
+def test_a_roll_back_that_crashes_at_any_step_leaves_one_champion(
+    database, registry, model, monkeypatch, step
+):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    night(database, registry, 2, second)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, crash)
+        with pytest.raises(Crash):
+            promotion.roll_back(database, registry, KEY, date(2026, 5, 3), "worse")
+    promotion.repair(database, registry, KEY)
+    expected = ROLL_BACK_STEPS[step](first, second)
+    assert champion_and_scores(database, registry) == (expected, expected)
+
+
+def test_a_roll_back_restores_ten_thousand_scores_from_history_within_seconds(database, registry, model):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first, n=10_000)
+    for day in range(2, 3 + KEPT_RUNS):
+        night(database, registry, day, second, n=10_000)
+    with database.connect() as connection:
+        at_hand = connection.execute("SELECT DISTINCT model_version FROM scoring.lead_score_published")
+        assert at_hand.fetchall() == [(str(second),)], "the first champion's scores are only in the history"
+    started = time.perf_counter()
+    champion, found = promotion.roll_back(database, registry, KEY, date(2026, 5, 9), "worse")
+    seconds = time.perf_counter() - started
+    assert champion.version == first
+    assert found[1] == date(2026, 5, 1)
+    assert champion_and_scores(database, registry) == (first, first)
+    with database.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM scoring.lead_score").fetchone() == (10_000,)
+    assert seconds < 10, f"{seconds:.1f} s"
+
+
+def test_a_champion_gone_from_the_registry_is_not_promoted(database, registry, model, monkeypatch):
+    first = logged(registry, model)
+    night(database, registry, 1, first)
+    decisions.record(database, KEY, challenge(2, first, 99))
+    with database.begin(score_runs.ROLE) as connection:
+        connection.execute(decisions.put_in_force(decisions.newest(database, KEY)[0].decision_id))
+    assert "gone from the registry" in promotion.repair(database, registry, KEY)
+    assert registry.get(CHAMPION).version == first
+    with pytest.raises(RegistryError):
+        registry.show(99)
+
+
+def test_a_refused_challenger_is_kept_to_look_at_with_every_input(database, registry, model):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    said = Decision(
+        date(2026, 5, 2),
+        "search",
+        "refuse",
+        decisions.PENDING,
+        "T3 early wins",
+        first,
+        second,
+        reasons=["no leakage alarm"],
+        checks={"no leakage alarm": False},
+        recipe={"name": "soft"},
+        inputs={"gain": float("nan"), "deep": {"values": [1, 2]}},
+    )
+    promotion.refuse(database, registry, KEY, said)
+    stored = decisions.newest(database, KEY)[0]
+    assert (stored.state, stored.champion_after, stored.reasons) == ("refused", first, ["no leakage alarm"])
+    assert stored.inputs == {"gain": None, "deep": {"values": [1, 2]}}
+    assert registry.get(CHALLENGER).version == second
+    assert registry.get(CHAMPION).version == first
+    assert decisions.last_search(database, KEY, "T3 early wins") == date(2026, 5, 2)
+    assert decisions.last_search(database, KEY, "T2 harm") is None
+
+
+def test_one_promotion_at_a_time_is_under_way(database, registry):
+    from sqlalchemy.exc import IntegrityError
+
+    promotion.intend(database, KEY, challenge(1, None, 1))
+    with pytest.raises(IntegrityError, match="decision_one_under_way"):
+        promotion.intend(database, KEY, challenge(1, None, 2))
