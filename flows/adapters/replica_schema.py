@@ -194,17 +194,20 @@ def _missing(wanted: WantedTable, found: Mapping[str, FoundTable]) -> Iterator[M
 
 
 def custom_columns(wanted: WantedTable, table: FoundTable) -> dict[str, FoundColumn]:
-    """Columns nobody declared that look custom and hold text, numbers or yes and no, by their plain name."""
+    """Columns nobody declared that look custom and hold text, numbers or yes and no, by their plain name.
+
+    A group in the table's pattern takes the name out of it: `property_plan` is `plan`.
+    """
     if wanted.custom is None:
         return {}
     declared = {fold(name) for column in wanted.columns for name in column.names}
-    pattern = re.compile(wanted.custom)
-    plain = {
-        plain_name(column.name): column
-        for key, column in table.columns.items()
-        if key not in declared and kind_of(column.type) in ("text", "number", "bool")
+    undeclared = [column for key, column in table.columns.items() if key not in declared]
+    matches = [(re.search(wanted.custom, plain_name(column.name)), column) for column in undeclared]
+    return {
+        match.group(1) if match.re.groups else match.string: column
+        for match, column in matches
+        if match is not None and kind_of(column.type) in ("text", "number", "bool")
     }
-    return {name: column for name, column in plain.items() if pattern.search(name)}
 
 
 def plain_name(name: str) -> str:

@@ -4,7 +4,7 @@
 CREATE OR REPLACE VIEW source.outcome AS
 WITH
 logged AS (
-    SELECT lead_id, MIN(created_date) AS converted_at, MIN(arrived_at) AS arrived_at
+    SELECT lead_id, MIN(created_date) AS ended_at, MIN(arrived_at) AS arrived_at
     FROM replica.lead_history
     WHERE field = 'leadConverted'
     GROUP BY lead_id
@@ -29,8 +29,8 @@ lost_unlogged AS (
 SELECT
     lead.id AS lead_id,
     'converted'::text AS outcome,
-    COALESCE(logged.converted_at, lead.converted_date::timestamp AT TIME ZONE 'UTC') AS outcome_at,
-    CASE WHEN logged.converted_at IS NULL THEN 'day' ELSE 'second' END AS outcome_precision,
+    COALESCE(logged.ended_at, lead.converted_date::timestamp AT TIME ZONE 'UTC') AS outcome_at,
+    CASE WHEN logged.ended_at IS NULL THEN 'day' ELSE 'second' END AS outcome_precision,
     logged.arrived_at AS ingested_at,
     lead.converted_opportunity_id AS opportunity_id,
     opportunity.amount,
@@ -39,7 +39,7 @@ SELECT
 FROM replica.lead AS lead
 LEFT JOIN logged ON logged.lead_id = lead.id
 LEFT JOIN opportunity ON opportunity.id = lead.converted_opportunity_id
-WHERE lead.is_converted AND COALESCE(logged.converted_at, lead.converted_date::timestamp AT TIME ZONE 'UTC') IS NOT NULL
+WHERE lead.is_converted AND COALESCE(logged.ended_at, lead.converted_date::timestamp AT TIME ZONE 'UTC') IS NOT NULL
 
 UNION ALL
 
