@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from flows.adapters.database import Database
+    from flows.adapters.decisions import Decision
     from flows.adapters.registry import ModelVersion, Registry
     from flows.adapters.settings import Settings
 
@@ -61,36 +62,74 @@ def promote(version: int, *, reason: Reason = "by hand", output: Output = DEFAUL
 
     Example: leadscore models promote 3 --reason "better on the new region"
     """
-    with _registry(output) as registry:
-        return _one(registry.promote(version, reason))
+    with _alone(output) as (settings, database, registry):
+        from flows import promotion
+        from flows.adapters import decisions
+
+        promotion.repair(database, registry, settings.model_key)
+        registry.show(version)
+        before = registry.get("champion")
+        decision = decisions.Decision(
+            as_of=_date(settings, database),
+            kind="by_hand",
+            verdict="promote",
+            state=decisions.IN_FORCE,
+            cause=reason,
+            champion_before=None if before is None else before.version,
+            challenger=version,
+        )
+        return _one(promotion.promote(database, registry, settings.model_key, decision))
 
 
 @app.command
 def rollback(*, reason: Reason = "by hand", output: Output = DEFAULT_OUTPUT) -> Answer:
     """Make the previous champion the champion again, and put its last scores back in force.
 
-    Scores of the last few nights are at hand; where the champion has none of them, the next night rescores.
+    The scores come from the last nights or from the history; where the champion has none there, the next
+    night rescores. No newer model replaces it by itself for two weeks.
 
     Example: leadscore models rollback --reason "complaints from sales"
     """
-    with _resources(output) as (settings, database, registry):
-        from flows.adapters.database import exclusive
-        from flows.adapters.score_runs import put_back_scores_of
+    with _alone(output) as (settings, database, registry):
+        from flows import promotion
 
-        with exclusive(database, "nightly"):  # a night going on would publish over what is put back here
-            # Scores first: the history of champions forgets the one rolled back. Stopped between the two
-            # steps, a second call finds the same previous champion, and its scores already in force.
-            version = registry.previous_champion()
-            found = put_back_scores_of(database, settings.model_key, str(version))
-            champion = registry.rollback(reason)
+        night = _date(settings, database)
+        champion, found = promotion.roll_back(database, registry, settings.model_key, night, reason)
     in_force = None if found is None else {"run_id": found[0], "as_of": found[1]}
     return _one(champion, scores_in_force=in_force, scores=_what_happened(champion.version, found))
+
+
+@app.command
+def decisions(
+    *,
+    limit: Annotated[int, Parameter(help="Newest decisions to list.")] = 20,
+    output: Output = DEFAULT_OUTPUT,
+) -> Answer:
+    """List who became champion, when and why, and who did not.
+
+    With --json every check and input of each decision.
+
+    Example: leadscore models decisions --limit 5
+    """
+    with _resources(output) as (settings, database, _):
+        from flows.adapters.decisions import newest
+
+        found = newest(database, settings.model_key, limit)
+    payload = {"decisions": [decision.as_dict() for decision in found]}
+    return Answer(payload, lambda: _decisions_table(found) if found else "no decision yet")
+
+
+def _date(settings: Settings, database: Database) -> date:
+    """The night whose scores are in force; today before the first."""
+    from flows.adapters.score_runs import date_in_force
+
+    return date_in_force(database, settings.model_key) or datetime.now(UTC).date()
 
 
 def _what_happened(version: int, found: tuple[int, date] | None) -> str:
     if found is None:
         return (
-            f"none of version {version} are at hand: the published ones stay until the next night rescores,"
+            f"none of version {version} are kept: the published ones stay until the next night rescores,"
             " or `leadscore score`"
         )
     return f"those of {found[1]} (run {found[0]}), made by version {version}, are in force"
@@ -102,6 +141,15 @@ def _resources(output: Output) -> Iterator[tuple[Settings, Database, Registry]]:
         from flows.adapters.registry import open_registry
 
         yield settings, database, open_registry(settings, database)
+
+
+@contextmanager
+def _alone(output: Output) -> Iterator[tuple[Settings, Database, Registry]]:
+    """Keep nights away: one going on would publish over what is changed here."""
+    from flows.adapters.database import exclusive
+
+    with _resources(output) as (settings, database, registry), exclusive(database, "nightly"):
+        yield settings, database, registry
 
 
 @contextmanager
@@ -135,5 +183,25 @@ def _table(versions: list[ModelVersion]) -> Table:
             f"{version.created_at:%Y-%m-%d %H:%M}",
             ", ".join(version.aliases),
             *("-" if value is None else f"{value:.3f}" for value in metrics),
+        )
+    return table
+
+
+def _decisions_table(found: list[Decision]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1))
+    for name in ("as of", "kind", "verdict", "state", "champion", "challenger", "cause", "why not"):
+        table.add_column(name, overflow="fold")
+    for one in found:
+        table.add_row(
+            str(one.as_of),
+            one.kind.replace("_", " "),
+            one.verdict,
+            one.state.replace("_", " "),
+            f"{one.champion_before or '-'} -> {one.champion_after or '-'}",
+            str(one.challenger or "-"),
+            one.cause,
+            "; ".join(one.reasons),
         )
     return table

@@ -40,7 +40,7 @@ def registry(settings: Settings, database: Database) -> Iterator[Registry]:
     with database.connect(autocommit=True) as connection:
         connection.execute(
             "TRUNCATE scoring.lead_score_published, scoring.lead_score_history, scoring.score_pointer,"
-            " scoring.score_run"
+            " scoring.score_run, scoring.decision, scoring.model_pair"
         )
 
 
@@ -114,7 +114,7 @@ def test_without_scores_at_hand_the_published_ones_stay_and_that_is_said(databas
     run = publish_night(database, 3, second)
     status, answer = rollback()
     assert (status, answer["version"], answer["scores_in_force"]) == (0, first, None)
-    assert f"none of version {first} are at hand" in answer["scores"]
+    assert f"none of version {first} are kept" in answer["scores"]
     assert in_force(database)[0] == run
 
 
