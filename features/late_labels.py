@@ -142,17 +142,21 @@ def late_labels(
         ),
         age=_days(start - pl.col("created_at")),
     ).fill_null(np.inf)
-    names = np.array([_band_name(band) for band in range(len(AGE_BANDS_DAYS) + 1)])
-    band = np.searchsorted(AGE_BANDS_DAYS, days["age"].to_numpy(), side="right")
     return LateLabels(
         rows["snapshot_date"].to_numpy().astype("datetime64[D]"),
-        names[band],
+        age_bands(days["age"].to_numpy()),
         days["win"].to_numpy(),
         days["end"].to_numpy(),
         days["void"].to_numpy(),
         horizon_days,
         reporting_lag_days,
     )
+
+
+def age_bands(age_days: FloatArray) -> np.ndarray:
+    """Return the band of each age, str: the segments of a delay curve."""
+    names = np.array([_band_name(band) for band in range(len(AGE_BANDS_DAYS) + 1)])
+    return names[np.searchsorted(AGE_BANDS_DAYS, age_days, side="right")]
 
 
 def _ends(sources: Sources) -> pl.DataFrame:

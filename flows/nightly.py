@@ -27,6 +27,7 @@ from flows.adapters.database import Database, DatabaseUnavailableError, exclusiv
 from flows.adapters.hindsight import converted_since
 from flows.adapters.memory import PeakMemory
 from flows.adapters.migrations import SourceError, installed_source, migrate
+from flows.adapters.night_before import night_before
 from flows.adapters.publisher import publish
 from flows.adapters.registry import Registry, open_registry
 from flows.adapters.settings import Settings
@@ -40,6 +41,7 @@ from flows.evaluation import Evaluation, evaluate
 from flows.lead_model import LabelDefinition
 from flows.open_leads import OpenLeads
 from flows.progress import Progress
+from flows.score_changes import with_parts
 from flows.scoring import score_open_leads
 from flows.training import TooFewConversionsError, Trained
 from flows.watch import Watch, watch_night
@@ -320,10 +322,16 @@ def _can_score(night: Night, open_leads: OpenLeads, champion: Champion) -> bool:
 def score(night: Night, sources: Sources, champion: Champion) -> pl.DataFrame:
     """Score every open lead, with reasons."""
     with night.progress.stage("score"):
-        open_leads = night.open_leads(sources).of(champion.model)
-        return score_open_leads(
-            champion.model, open_leads, sources, night.as_of, str(champion.version.version), datetime.now(UTC)
+        model, version, open_leads = champion.model, str(champion.version.version), night.open_leads(sources)
+        scores = score_open_leads(
+            model, open_leads.of(model), sources, night.as_of, version, datetime.now(UTC)
         )
+        before = night_before(
+            night.database, night.registry, night.settings.model_key, night.as_of, model, version
+        )
+        if before is None:
+            return scores
+        return with_parts(scores, before, model, open_leads.of(before.model), night.as_of)
 
 
 @task(name="publish", **_OUTSIDE)

@@ -28,7 +28,7 @@ class ScoreMapping:
 
     def scores(self, probability: np.ndarray) -> np.ndarray:
         """Integer scores 0-100, int64 (n,), monotone in `probability`, float64 (n,) in (0, 1)."""
-        return np.rint(np.clip(self._points(probability), 0.0, 100.0)).astype(np.int64)
+        return np.rint(self.points(probability)).astype(np.int64)
 
     def grades(self, probability: np.ndarray) -> np.ndarray:
         """Grades A-D, str (n,), by the rounded score, so that score and grade never disagree."""
@@ -36,9 +36,10 @@ class ScoreMapping:
         conditions = [points >= least for _, least in GRADE_POINTS]
         return np.select(conditions, [grade for grade, _ in GRADE_POINTS], default="D")
 
-    def _points(self, probability: np.ndarray) -> np.ndarray:
+    def points(self, probability: np.ndarray) -> np.ndarray:
+        """Scores before they are rounded, float64 (n,) in [0, 100]."""
         odds = probability / (1.0 - probability) * (1.0 - self.base_rate) / self.base_rate
-        return BASE_POINTS + POINTS_TO_DOUBLE_ODDS * np.log2(odds)
+        return np.clip(BASE_POINTS + POINTS_TO_DOUBLE_ODDS * np.log2(odds), 0.0, 100.0)
 
     def as_dict(self) -> dict[str, float | str]:
         """Return the fields as JSON-able values."""
