@@ -228,15 +228,11 @@ def read(night: Night) -> Sources:
 @task(name="watch", cache_policy=NO_CACHE)
 def watch(night: Night, sources: Sources) -> None:
     """Let the monitors look at data, outcomes and earlier scores; a monitor that fails stops nothing."""
-    try:
-        found = _loaded(night)
-        with night.progress.stage("watch"):
-            model = None if found is None else found.model
-            night.watched = watch_night(night.database, night.settings, sources, night.as_of, model)
-    except Exception as error:
-        log.exception("the monitors failed")
-        night.warnings.append(f"the monitors failed, nothing was watched: {type(error).__name__}: {error}")
-        return
+    found = _loaded(night)
+    with night.progress.stage("watch"):
+        model = None if found is None else found.model
+        night.watched = watch_night(night.database, night.settings, sources, night.as_of, model)
+    night.warnings += night.watched.failures
     night.integrity = tuple(one.reason for one in night.watched.asks_for("block"))
     night.triggers = tuple(one.reason for one in night.watched.asks_for("search"))
     night.warnings += [f"people were told: {one.reason}" for one in night.watched.pages]

@@ -5,9 +5,11 @@ scores, so that a night watches before it trains. Both start from the states of 
 rerun finds the same; a night of the past is recorded, and tells nobody.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
+from functools import partial
 from typing import Any
 
 from features.sources import Sources
@@ -25,6 +27,8 @@ from flows.monitors.trigger import Action, Trigger, action_words, triggers
 from flows.watch_arrivals import watch_tables
 from flows.watch_covariates import watch_features
 from flows.watch_labels import watch_weeks
+
+log = logging.getLogger(__name__)
 
 LABELS = ("T2", "T3", "T5")
 
@@ -47,11 +51,13 @@ class Watch:
     readings : one per monitor and subject; of T1 and T4 only alarms and the nearest to one.
     pages : triggers whose page was opened now.
     notes : monitors that cannot judge yet, and why.
+    failures : monitors that broke, and how.
     """
 
     readings: tuple[Reading, ...] = ()
     pages: tuple[Trigger, ...] = ()
     notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
     def asks_for(self, action: Action) -> list[Trigger]:
         """Return the alarms that ask for one action: "block", "search" or "refit"."""
@@ -64,7 +70,8 @@ class Watch:
 
     def __add__(self, other: "Watch") -> "Watch":
         """Both, one after the other."""
-        return Watch(self.readings + other.readings, self.pages + other.pages, self.notes + other.notes)
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Watch(*(first + second for first, second in pairs))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values: `drift`, `paged`, `blocked` and `notes`."""
@@ -79,16 +86,25 @@ class Watch:
             "drift": drift,
             "paged": len(self.pages),
             "blocked": self.blocked,
-            "not_watched": list(self.notes),
+            "not_watched": [*self.notes, *self.failures],
         }
 
 
 def watch_night(
     database: Database, settings: Settings, sources: Sources, as_of: date, model: LeadModel | None
 ) -> Watch:
-    """Run all monitors: `watch_data` and `watch`."""
-    data = watch_data(database, settings, sources, as_of)
-    return data + watch(database, settings, sources, as_of, model)
+    """Run `watch_data` and `watch`; what fails is logged and named in `failures`, and stops nothing."""
+    found = Watch()
+    for run in (
+        partial(watch_data, database, settings, sources, as_of),
+        partial(watch, database, settings, sources, as_of, model),
+    ):
+        try:
+            found += run()
+        except Exception as error:
+            log.exception("%s failed", run.func.__name__)
+            found += Watch(failures=(f"{run.func.__name__} failed: {type(error).__name__}: {error}",))
+    return found
 
 
 def watch_data(database: Database, settings: Settings, sources: Sources, as_of: date) -> Watch:
