@@ -43,6 +43,7 @@ from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.score_changes import with_parts
 from flows.scoring import score_open_leads
+from flows.search import search, why_rest
 from flows.training import TooFewConversionsError, Trained
 from flows.watch import Watch, watch_night
 
@@ -147,22 +148,23 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
 
 def run_nightly(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
     """Run the flow with resources that are already open."""
-    return _with_given(nightly, settings, database, as_of, progress)
+    return with_given(nightly, settings, database, as_of, progress)
 
 
 def run_training(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
     """Run the training flow with resources that are already open."""
-    return _with_given(training, settings, database, as_of, progress)
+    return with_given(training, settings, database, as_of, progress)
 
 
 def run_scoring(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
     """Run the scoring flow with resources that are already open."""
-    return _with_given(scoring, settings, database, as_of, progress)
+    return with_given(scoring, settings, database, as_of, progress)
 
 
-def _with_given(
+def with_given(
     run: Any, settings: Settings, database: Database, as_of: date | None, progress: Progress
 ) -> dict[str, Any]:
+    """Run a flow of one argument, the date, with resources that are already open."""
     token = _GIVEN.set((settings, database, progress))
     try:
         return run(as_of or _today(database))
@@ -246,7 +248,9 @@ def choose_model(night: Night, sources: Sources, always_train: bool = False) -> 
     there is none that can, too few conversions end the night.
     """
     champion, open_leads = _loaded(night), night.open_leads(sources)
-    fallback = champion if champion is not None and _can_score(night, open_leads, champion) else None
+    fallback = champion if champion is not None and can_score(night, open_leads, champion) else None
+    if fallback is not None and (found := _searched(night, sources, fallback)) is not None:
+        return found
     due = "asked for" if always_train else _due(night, champion, fallback)
     if due is None and champion is not None:
         return champion
@@ -262,6 +266,16 @@ def choose_model(night: Night, sources: Sources, always_train: bool = False) -> 
         chosen = register(night, challenge, champion, fallback, open_leads)
     _warn(night, challenge.trained, chosen)
     return chosen
+
+
+def _searched(night: Night, sources: Sources, champion: Champion) -> Champion | None:
+    """Look for a better recipe where the monitors ask for one; None unless one is promoted at once."""
+    asked = night.watched.asks_for("search") if night.settings.retrain_inline else []
+    for trigger in asked:
+        if why_rest(night, trigger.cause) is None:
+            found = search(night, sources, champion, trigger.cause, trigger.reason)
+            return found if found.promotion is not None else None
+    return None
 
 
 def _challenge(
@@ -305,7 +319,7 @@ def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> 
     return "today's feature columns differ from the champion's" if due is None and fallback is None else due
 
 
-def _can_score(night: Night, open_leads: OpenLeads, champion: Champion) -> bool:
+def can_score(night: Night, open_leads: OpenLeads, champion: Champion) -> bool:
     """Whether the champion knows nothing of tonight's future, and has tonight's label and columns."""
     model = champion.model
     if model.training_range.as_of > night.as_of or model.label_definition != night.label:

@@ -1,7 +1,7 @@
 """Two fitted models on the newest weeks: leads whose outcome neither has seen, by the wins known so far.
 
-All leads of one snapshot have had the same time to convert, so a whole cohort-week is scored at one age against
-"won by now" with the forecast p F(age). Scoring labels in order of arrival would be biased: wins arrive first.
+All leads of one snapshot have had the same time to convert, so each week is scored at one age, against "won
+by now" with the forecast p F(age). Scoring labels in order of arrival is biased: wins arrive first.
 """
 
 from collections.abc import Sequence

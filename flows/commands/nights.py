@@ -62,6 +62,22 @@ def score(*, as_of: AsOf = None, output: Output = DEFAULT_OUTPUT) -> Answer:
         return _facts(run_scoring(settings, database, as_of, progress))
 
 
+def retrain(
+    *,
+    reason: Annotated[str, Parameter(help="Why; searches for one reason rest a week.")],
+    as_of: AsOf = None,
+    output: Output = DEFAULT_OUTPUT,
+) -> Answer:
+    """Look for a better recipe now: candidates on past weeks, the gate, and promotion, shadow or refusal.
+
+    Example: leadscore retrain --reason "new price list" --json
+    """
+    with _ready(output) as (settings, database, progress):
+        from flows.retrain import run_retraining
+
+        return _facts(run_retraining(settings, database, as_of, reason, progress))
+
+
 def _night(as_of: date | None, output: Output, fill: bool) -> Answer:
     with ready(output, fill) as (settings, database, progress):
         from flows.commands.summary import night_summary

@@ -1,0 +1,68 @@
+"""Retraining out of cycle: search, gate, promotion; the scores of the date follow a new champion at once."""
+
+from datetime import date
+from typing import Any
+
+from prefect import flow
+
+from flows.adapters import decisions, score_runs
+from flows.adapters.database import Database
+from flows.adapters.settings import Settings
+from flows.champion import Champion
+from flows.nightly import Night, can_score, load_champion, open_night, publish_scores, read, score, with_given
+from flows.progress import Progress
+from flows.search import search, why_rest
+from flows.watch import watch_data
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
+    """Look for a better recipe now, and return the decision.
+
+    Parameters
+    ----------
+    reason : the cause, kept with the decision; searches for one cause rest `search_rest_days`.
+    as_of : the date; None takes the data's own clock, else today (UTC).
+    """
+    with open_night(as_of, records_run=False) as night:
+        rest = why_rest(night, reason)
+        if rest is not None:
+            return {"as_of": night.as_of, "reason": reason, "verdict": "rest", "reasons": [rest]}
+        sources = read(night)
+        champion = load_champion(night)
+        if not can_score(night, night.open_leads(sources), champion):
+            raise LookupError(
+                f"the champion (version {champion.version.version}) cannot score {night.as_of}, so there is"
+                " nothing to compare with: run `leadscore nightly` first"
+            )
+        watched = watch_data(night.database, night.settings, sources, night.as_of)
+        night.integrity = tuple(one.reason for one in watched.asks_for("block"))
+        found = search(night, sources, champion, reason)
+        if found.promotion is not None:
+            night.run = score_runs.start_run(night.database, night.settings.model_key, night.as_of)
+            publish_scores(night, score(night, sources, found), found)
+            score_runs.finish_run(night.database, night.run)
+        return _summary(night, found)
+
+
+def run_retraining(
+    settings: Settings, database: Database, as_of: date | None, reason: str, progress: Progress
+) -> dict[str, Any]:
+    """Run the flow with resources that are already open."""
+    return with_given(lambda day: retrain(reason, day), settings, database, as_of, progress)
+
+
+def _summary(night: Night, champion: Champion) -> dict[str, Any]:
+    """The decision just recorded, without its inputs, and what it took."""
+    decision = decisions.newest(night.database, night.settings.model_key, 1)[0]
+    told = ("decision_id", "verdict", "state", "reasons", "checks", "recipe", "champion_before")
+    return {
+        "as_of": night.as_of,
+        "reason": decision.cause,
+        **{name: getattr(decision, name) for name in told},
+        "challenger": decision.challenger,
+        "champion": champion.version.version,
+        "search": decision.inputs.get("search"),
+        "warnings": night.warnings,
+        "wall_seconds": {name: round(value, 3) for name, value in night.progress.seconds.items()},
+    }

@@ -1,0 +1,151 @@
+"""A search out of cycle: candidates on rolling origins, and the best of them before the gate."""
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.readiness import readiness
+from features.sources import Sources
+from features.spine import KEYS
+from flows import candidates, promotion
+from flows.adapters import decisions
+from flows.adapters.decisions import Decision
+from flows.backtest import Backtest, backtest, best
+from flows.challenger import Challenge, facts_of, train_on
+from flows.champion import Champion, register
+from flows.dataset import History, history
+from flows.evaluation import evaluate
+from flows.lead_model import LeadModel
+from flows.leakage import ALARM_ROC_AUC, LeakageReport
+from flows.recipes import recipe_of
+from flows.training import MAX_STORED_ROWS, Trained
+
+if TYPE_CHECKING:
+    from flows.nightly import Night
+
+N_EVALUATION_ORIGINS = 4
+
+
+def why_rest(night: "Night", cause: str) -> str | None:
+    """Say why there is no search for this cause tonight, or None: one a week is enough."""
+    last = decisions.last_search(night.database, night.settings.model_key, cause)
+    rest = night.settings.search_rest_days
+    if last is None or not 0 <= (night.as_of - last).days < rest:
+        return None
+    return f"a search for the same cause ran on {last}; the next one may run {rest} days after it"
+
+
+def search(night: "Night", sources: Sources, champion: Champion, cause: str, said: str = "") -> Champion:
+    """Try every candidate, hand the best to the gate, and return the model to score with.
+
+    Parameters
+    ----------
+    champion : one that can score tonight.
+    cause : why there is a search; searches for one cause rest `settings.search_rest_days`.
+    said : the cause in words, for the record.
+    """
+    with night.progress.stage("search"):
+        started = time.perf_counter()
+        past = history(sources, night.as_of, night.settings)
+        recipe = recipe_of(champion.model.recipe)
+        try:
+            found = backtest(past, candidates.predictors(recipe, night.settings), night.settings)
+        except ValueError as error:
+            return _nothing_better(night, champion, cause, str(error), {"said": said})
+        notes = {"said": said, "search": _table(found, recipe.name, time.perf_counter() - started)}
+        winner = best(found, recipe.name, list(found.p))
+        if winner is None:
+            return _nothing_better(night, champion, cause, "no candidate beats the champion's recipe", notes)
+        open_leads = night.open_leads(sources)
+        try:
+            trained = _trained(night, sources, past, champion, winner, found)
+        except ValueError as error:
+            return _nothing_better(night, champion, cause, str(error), notes)
+    challenge = Challenge(
+        trained,
+        cause,
+        facts_of(night, past, open_leads, trained.model),
+        kind="search",
+        comparison=found.compare(recipe.name, winner, night.settings.random_state),
+        is_new_recipe=True,
+        notes=notes,
+    )
+    return register(night, challenge, champion, champion, open_leads)
+
+
+def _trained(
+    night: "Night", sources: Sources, past: History, champion: Champion, winner: str, found: Backtest
+) -> Trained:
+    recipes = candidates.recipes_to_try(recipe_of(champion.model.recipe), night.settings)
+    if winner in recipes:
+        return train_on(night, sources, past, recipes[winner], champion.model)
+    started = time.perf_counter()
+    model = candidates.repair_champion(winner, past, champion.model, night.settings)
+    seconds = time.perf_counter() - started
+    return _measured(night, past, model, winner, found, seconds)
+
+
+def _measured(
+    night: "Night", past: History, model: LeadModel, winner: str, found: Backtest, seconds: float
+) -> Trained:
+    """Describe a repaired model by what its way of repairing was worth on the newest origins."""
+    days = found.origins[-N_EVALUATION_ORIGINS:]
+    y, p = (np.concatenate([part[day] for day in days]) for part in (found.y, found.p[winner]))
+    is_there = np.isin(past.labels.snapshots, np.array(days, dtype="datetime64[D]"))
+    keys = past.frame.filter(is_there).select(KEYS)
+    protocol = (
+        f"leads open on {days[0]} to {days[-1]}; a model of the quarter before, repaired on each origin"
+    )
+    evaluation = evaluate(y, p, keys["lead_id"].to_numpy(), protocol, night.settings.random_state)
+    low = evaluation.roc_auc_low
+    leakage = LeakageReport(low is not None and low > ALARM_ROC_AUC, evaluation.roc_auc)
+    some = slice(None, None, -(-len(y) // MAX_STORED_ROWS))
+    told = {
+        "evaluation": evaluation.as_dict(),
+        "evaluation_cohort": {"y": y[some].tolist(), "p": p[some].tolist()},
+        "leakage": leakage.as_dict(),
+        "data_sha256": night.data_sha256,
+        "train_seconds": seconds,
+    }
+    own = replace(model, recipe={**model.recipe, **told})
+    words = readiness(past.labels, night.as_of, past.curve)
+    return Trained(own, evaluation, y, p, keys, leakage, words, seconds)
+
+
+def _nothing_better(
+    night: "Night", champion: Champion, cause: str, why: str, notes: dict[str, Any]
+) -> Champion:
+    """Record a search without a challenger; the champion stays."""
+    version = champion.version.version
+    decision = Decision(
+        as_of=night.as_of,
+        kind="search",
+        verdict="refuse",
+        state=decisions.REFUSED,
+        cause=cause,
+        reasons=[why],
+        champion_before=version,
+        challenger=None,
+        recipe=recipe_of(champion.model.recipe).as_dict(),
+        inputs={"data_sha256": night.data_sha256, **notes},
+    )
+    promotion.refuse(night.database, night.registry, night.settings.model_key, decision)
+    return champion
+
+
+def _table(found: Backtest, champion: str, seconds: float) -> dict[str, Any]:
+    """Return what the backtest found, for the record."""
+    rows = sum(len(y) for y in found.y.values())
+    losses = {
+        name: sum(week.losses[1] * week.rows for week in found.weeks(champion, name)) / rows
+        for name in (found.p if champion in found.p else ())
+    }
+    return {
+        "champion": champion,
+        "origins": [day.isoformat() for day in found.origins],
+        "rows": rows,
+        "log_loss": losses,
+        "seconds": round(seconds, 2),
+    }
