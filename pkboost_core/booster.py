@@ -9,6 +9,7 @@ from pkboost_core.adaptation import Adaptation, adapt
 from pkboost_core.boosting import Booster
 from pkboost_core.calibration import Calibration, fit_calibration
 from pkboost_core.loss import LogLoss, Loss, Softmax
+from pkboost_core.open_loss import OpenLogLoss, expected_target, with_open
 from pkboost_core.params import pos_weight_for
 from pkboost_core.stopping import Fitted
 from pkboost_core.targets import check_two_classes, encode_known, encode_target, weighted_mean
@@ -47,8 +48,9 @@ class PKBoostClassifier(Booster):
         Weight of positive rows in the loss that is boosted; raw scores and probabilities are corrected back.
         For two classes only.
     categorical_features : sequence of column names or indices, or None
-        Columns of non-negative integer codes (NaN = missing). The 64 most frequent levels are kept apart and
-        split by gradient order; rarer and unseen levels count as missing.
+        Columns of non-negative integer codes (NaN = missing); columns of text and categories are found by
+        themselves. The 64 most frequent levels are kept apart and split by gradient order; rarer and unseen
+        levels count as missing.
     categorical_smoothing : float
         Hessian by which a level's gradient ratio is drawn to the node's when levels are ordered.
     monotonic_constraints : mapping or sequence of -1, 0, 1, or None
@@ -69,6 +71,11 @@ class PKBoostClassifier(Booster):
         Map from raw scores to probabilities, fitted on the held-out scores; for a bag, on each
         row's mean over the members that never saw it. "intercept" and "beta" are for two classes,
         "temperature" is for more.
+    robust : bool, default False
+        Keep a profile of the training rows and align every batch of 50 rows or more before it is scored (see
+        `align`). Undoes new units, zeros and signs of a column without labels. The price: the profile makes
+        the model and its file larger, a row's score depends on its batch, and where values never repeat a
+        population that moved may be taken for an instrument; docs/pkboost_perturbation.md has the numbers.
     random_state : int or None
         Seed; None draws one from the operating system and keeps it in `random_state_`.
     n_threads : int
@@ -85,6 +92,8 @@ class PKBoostClassifier(Booster):
     ensemble_ : Ensemble
     calibration_ : Calibration, or Temperature for more than two classes
     classes_ : ndarray, shape (n_classes,)
+    columns_ : Columns
+        Names and levels.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, only when X was a frame with text names
     feature_importances_ : ndarray of float64, shape (n_features,)
@@ -125,6 +134,7 @@ class PKBoostClassifier(Booster):
         refit: bool = True,
         mode: str = "fast",
         calibration: str = "auto",
+        robust: bool = False,
         random_state: int | None = 0,
         n_threads: int = 1,
         verbose: int = 0,
@@ -155,6 +165,7 @@ class PKBoostClassifier(Booster):
         self.refit = refit
         self.mode = mode
         self.calibration = calibration
+        self.robust = robust
         self.random_state = random_state
         self.n_threads = n_threads
         self.verbose = verbose
@@ -180,6 +191,13 @@ class PKBoostClassifier(Booster):
             )
         return Softmax(len(self.classes_)), target
 
+    def _encode_open(self, loss: Loss, target: np.ndarray, open_odds: np.ndarray) -> tuple[Loss, np.ndarray]:
+        if self._has_softmax:
+            return super()._encode_open(loss, target, open_odds)
+        if self.scale_pos_weight is not None:
+            raise ValueError(f"scale_pos_weight={self.scale_pos_weight!r} should be None with open_odds")
+        return OpenLogLoss(), with_open(target, open_odds.astype(np.float64))
+
     def _encode_known(self, y: Any, n_rows: int, loss: Loss) -> np.ndarray:
         return encode_known(y, n_rows, self.classes_)
 
@@ -197,7 +215,8 @@ class PKBoostClassifier(Booster):
             return fit_temperature(fit.raw.T, fit.target, weight, kind) if kind != "none" else Temperature()
         if kind == "none":
             return Calibration()
-        return fit_calibration(fit.raw[0], fit.target, weight, kind=kind, seed=int(self.random_state_))
+        target, seed = expected_target(fit.raw[0], fit.target), int(self.random_state_)
+        return fit_calibration(fit.raw[0], target, weight, kind=kind, seed=seed)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return raw scores before calibration, float64.

@@ -9,18 +9,10 @@ import numpy as np
 
 from pkboost_core.bag import MEMBER_SHARE, fit_bag
 from pkboost_core.binning import Binning, fit_binning
-from pkboost_core.columns import (
-    check_codes,
-    check_not_empty,
-    check_same_columns,
-    column_positions,
-    feature_names,
-    to_matrix,
-    to_weights,
-)
+from pkboost_core.columns import check_not_empty, to_vector, to_weights
 from pkboost_core.ensemble import Ensemble, join_trees
-from pkboost_core.estimator import Estimator
 from pkboost_core.holdout import to_units
+from pkboost_core.inspection import Inspection
 from pkboost_core.loss import Loss
 from pkboost_core.params import check_parameters, drawn_seed, max_bins_for, plain
 from pkboost_core.plan import make_plan
@@ -31,10 +23,9 @@ from pkboost_core.stopping import Fitted, Stopping, fit_trees
 from pkboost_core.training import Plan
 
 
-class Booster(Estimator):
+class Booster(Inspection):
     """Fits an ensemble under the loss that a subclass names; parameters are the subclass's."""
 
-    categorical_features: Sequence[int | str] | None
     monotonic_constraints: Mapping[Any, int] | Sequence[int] | None
     max_bins: int | str
     early_stopping: bool
@@ -54,6 +45,10 @@ class Booster(Estimator):
     def _encode_known(self, y: Any, n_rows: int, loss: Loss) -> np.ndarray:
         """Return the targets of rows to stop on, float64 (n_rows,)."""
 
+    def _encode_open(self, loss: Loss, target: np.ndarray, open_odds: np.ndarray) -> tuple[Loss, np.ndarray]:
+        """Return loss and targets where some negatives are open."""
+        raise ValueError("open_odds is for classifiers of two classes; expected None")
+
     def _finish(self, fit: Fitted) -> None:
         """Set what else a subclass keeps of a fit."""
 
@@ -61,13 +56,20 @@ class Booster(Estimator):
         """Set what else a subclass kept in `to_state`."""
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, groups: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        eval_set: Any = None,
+        groups: Any = None,
+        open_odds: Any = None,
     ) -> Self:
         """Fit the trees.
 
         Parameters
         ----------
-        X : array or frame (n_rows, n_features) of numbers; NaN and nulls are missing, infinities extreme
+        X : array or frame (n_rows, n_features) of NumPy, Polars or pandas. NaN and nulls are missing,
+            infinities extreme, Booleans 0 and 1; text and categories are categorical, levels kept by name
         y : class labels, or float targets in [0, 1] where the label of two classes is not certain; for a
             regressor numbers
         sample_weight : non-negative weights (n_rows,), or None
@@ -75,6 +77,9 @@ class Booster(Estimator):
             such tuple is accepted. No refit follows then: every row of X was trained on already.
         groups : labels (n_rows,), or None. Rows of one group are never split between growing and stopping:
             needed where rows repeat one subject (a lead at several dates), or stopping comes far too late.
+        open_odds : factors (n_rows,), or None; for two classes. Above 0 a row labelled negative may turn
+            positive yet, and this is what having seen nothing so far makes of its odds: 1 - F where a share F
+            of positives would have been seen. `pkboost_core.open_loss` says how its label follows the model.
 
         Raises
         ------
@@ -82,12 +87,15 @@ class Booster(Estimator):
             Naming the parameter or input that is wrong.
         """
         check_parameters(self.get_params())
-        values = self._start_fit(X)
+        values, is_categorical = self._learn_table(X)
+        self.random_state_ = drawn_seed() if self.random_state is None else int(self.random_state)
         weight = to_weights(sample_weight, len(values))
         loss, target = self._encode(y, len(values), weight)
+        if open_odds is not None:
+            loss, target = self._encode_open(loss, target, to_vector(open_odds, len(values), "open_odds"))
         rng = np.random.default_rng(self.random_state_)
         max_bins = max_bins_for(len(values)) if self.max_bins == "auto" else int(self.max_bins)
-        binning = fit_binning(values, max_bins, self._is_categorical, weight, rng)
+        binning = fit_binning(values, max_bins, is_categorical, weight, rng)
         rows = make_rows(binning, values, target, weight, loss.pos_weight)
         plan = self._plan(binning, rows, loss)
         held = None if eval_set is None else self._held_out(eval_set, binning, loss)
@@ -98,31 +106,6 @@ class Booster(Estimator):
         self._member_sizes = fit.member_sizes
         self._finish(fit)
         return self
-
-    def _start_fit(self, X: Any) -> np.ndarray:
-        names = feature_names(X)
-        values = to_matrix(X)
-        check_not_empty(values)
-        self.n_features_in_ = values.shape[1]
-        if names is not None:
-            self.feature_names_in_ = np.array(names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self.random_state_ = drawn_seed() if self.random_state is None else int(self.random_state)
-        chosen = column_positions(
-            self.categorical_features if self.categorical_features is not None else (),
-            names,
-            self.n_features_in_,
-            "categorical_features",
-        )
-        self._is_categorical = np.zeros(self.n_features_in_, dtype=np.bool_)
-        self._is_categorical[chosen] = True
-        for f in chosen:
-            check_codes(values[:, f], names[f] if names else f)
-        return values
-
-    def _names(self) -> list[str] | None:
-        return list(self.feature_names_in_) if hasattr(self, "feature_names_in_") else None
 
     def _plan(self, binning: Binning, rows: Rows, loss: Loss) -> Plan:
         def report(n_rounds: int, held_out_loss: float) -> bool:
@@ -159,34 +142,21 @@ class Booster(Estimator):
             return fit_trees(rows, plan, stopping, units, rng, held, int(self.n_threads))
         return fit_bag(rows, plan, stopping, units, held, 1 if self.callbacks else int(self.n_threads))
 
-    def _matrix(self, X: Any) -> np.ndarray:
-        values = to_matrix(X)
-        check_same_columns(values, feature_names(X), self.n_features_in_, self._names(), type(self).__name__)
-        return values
-
     def _raw_scores(self, X: Any) -> np.ndarray:
-        self._check_is_fitted()
-        return raw_scores(self.ensemble_, self._matrix(X))
+        batch = self._batch(X)
+        return raw_scores(self.ensemble_, batch)
 
     def _staged_raw_scores(self, X: Any) -> Iterator[np.ndarray]:
-        self._check_is_fitted()
-        return staged_raw_scores(self.ensemble_, self._matrix(X), self._member_sizes)
+        batch = self._batch(X)
+        return staged_raw_scores(self.ensemble_, batch, self._member_sizes)
 
     def apply(self, X: Any) -> np.ndarray:
         """Return the leaf of each row in each tree, counted from the tree's root, int64 (n_rows, n_trees).
 
         Tree t belongs to output t % n_outputs.
         """
-        self._check_is_fitted()
-        return leaf_ids(self.ensemble_, self._matrix(X))
-
-    @property
-    def feature_importances_(self) -> np.ndarray:
-        """Share of the total gain by feature, float64 (n_features,)."""
-        self._check_is_fitted()
-        nodes = self.ensemble_.nodes[~self.ensemble_.nodes["is_leaf"]]
-        gain = np.bincount(nodes["feature"], weights=nodes["gain"], minlength=self.n_features_in_)
-        return gain / gain.sum() if gain.sum() > 0 else gain
+        batch = self._batch(X)
+        return leaf_ids(self.ensemble_, batch)
 
     def to_state(self) -> dict[str, Any]:
         """Return the fitted model as numbers, arrays and JSON values."""
@@ -194,11 +164,9 @@ class Booster(Estimator):
         params = {name: plain(value) for name, value in self.get_params().items() if name != "callbacks"}
         if isinstance(self.monotonic_constraints, Mapping):
             params["monotonic_constraints"] = self._directions.tolist()
-        names = getattr(self, "feature_names_in_", None)
         state = {
             "params": params,
-            "n_features": int(self.n_features_in_),
-            "feature_names": None if names is None else [str(name) for name in names],
+            **self._table_state(),
             "random_state": int(self.random_state_),
             "validation_loss": self.validation_loss_,
             **self.ensemble_.to_state(),
@@ -211,9 +179,7 @@ class Booster(Estimator):
         model = cls(**state["params"])
         check_parameters(model.get_params())
         model.ensemble_ = Ensemble.from_state(state)
-        model.n_features_in_ = int(state["n_features"])
-        if state["feature_names"] is not None:
-            model.feature_names_in_ = np.array(state["feature_names"], dtype=object)
+        model._set_table_state(state)
         model.random_state_ = int(state["random_state"])
         model.validation_loss_ = np.asarray(state["validation_loss"], dtype=np.float64)
         model.n_trees_ = model.ensemble_.n_trees

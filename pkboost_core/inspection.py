@@ -120,7 +120,8 @@ class Inspection(TableEstimator):
         values : float64 (n_rows, n_features), for several raw scores (n_rows, n_features, n_outputs)
         expected : float64 (n_outputs,); plus a row's values it is the row's raw score, before calibration
         """
-        return explain.shap_values(self.ensemble_, self._batch(X), n_threads)
+        batch = self._batch(X)
+        return explain.shap_values(self.ensemble_, batch, n_threads)
 
     def explain(self, row: Any) -> explain.Explanation:
         """Explain one row: a frame or matrix of one row, a vector, or a mapping from column name to value.

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 
 from pkboost_core.boosting import Booster
-from pkboost_core.columns import to_weights
+from pkboost_core.columns import n_rows_of, to_weights
 from pkboost_core.loss import Loss
 from pkboost_core.regression_loss import LOSSES, RegressionLoss
 from pkboost_core.targets import encode_numbers
@@ -43,7 +43,7 @@ class PKBoostRegressor(Booster):
         As for `PKBoostClassifier`.
     interaction_constraints, early_stopping, validation_fraction, n_iter_no_change, refit, mode
         As for `PKBoostClassifier`; random shares of the rows keep their part of the larger half of y.
-    random_state, n_threads, verbose, callbacks
+    robust, random_state, n_threads, verbose, callbacks
         As for `PKBoostClassifier`.
 
     Attributes
@@ -84,6 +84,7 @@ class PKBoostRegressor(Booster):
         n_iter_no_change: int = 50,
         refit: bool = True,
         mode: str = "fast",
+        robust: bool = False,
         random_state: int | None = 0,
         n_threads: int = 1,
         verbose: int = 0,
@@ -112,6 +113,7 @@ class PKBoostRegressor(Booster):
         self.n_iter_no_change = n_iter_no_change
         self.refit = refit
         self.mode = mode
+        self.robust = robust
         self.random_state = random_state
         self.n_threads = n_threads
         self.verbose = verbose
@@ -136,7 +138,7 @@ class PKBoostRegressor(Booster):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R^2, the share of the variance of y that predictions explain."""
-        y = encode_numbers(y, len(X), "y")
+        y = encode_numbers(y, n_rows_of(X), "y")
         weight = to_weights(sample_weight, len(y))
         residual = np.average((y - self.predict(X)) ** 2, weights=weight)
         variance = np.average((y - np.average(y, weights=weight)) ** 2, weights=weight)

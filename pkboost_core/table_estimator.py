@@ -45,6 +45,9 @@ class TableEstimator(Estimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
+    def _names(self) -> list[str] | None:
+        return None if self.columns_.names is None else list(self.columns_.names)
+
     def _matrix(self, X: Any) -> np.ndarray:
         """Return rows as the matrix the trees were grown on."""
         return self.columns_.matrix(X, type(self).__name__)

@@ -145,9 +145,8 @@ def test_frames_keep_their_names(train):
     expected = PKBoostClassifier(**options).fit(X, y).predict_proba(X)
     for same in (frame, frame.to_pandas(), X):
         np.testing.assert_array_equal(model.predict_proba(same), expected)
-    with pytest.raises(ValueError, match="feature order differs from the model: expected f0 at 0, got f7"):
-        model.predict(frame.select(reversed(names)))
-    with pytest.raises(ValueError, match="X has 7 features, but PKBoostClassifier is expecting 8"):
+    np.testing.assert_array_equal(model.predict_proba(frame.select(reversed(names))), expected)
+    with pytest.raises(ValueError, match=r"X has 7 features, but PKBoostClassifier .* 8 .*'f3' is missing"):
         model.predict(frame.drop("f3"))
 
 
@@ -167,8 +166,16 @@ def test_pandas_nullable_and_boolean_columns():
         (np.zeros((3, 1)), [0, 0, 0], "y has one class only"),
         (np.zeros((3, 1)), [0, 1, np.nan], "y contains NaN or infinity at row 2"),
         (np.zeros((3, 1)), [0.5, 1.5, 0], "expected whole-numbered classes, or soft targets in"),
-        (np.array([["a"], ["b"]]), [0, 1], "X holds <U1 values; encode text and dates as numbers first"),
-        (np.array([["a"], [1]], dtype=object), [0, 1], "X holds values that are not numbers"),
+        (
+            np.zeros((2, 1), dtype="M8[D]"),
+            [0, 1],
+            r"X holds datetime64\[D\] values, which are neither numbers nor",
+        ),
+        (
+            np.array([["a"], [1]], dtype=object),
+            [0, 1],
+            "column 0 mixes text with int; make it all text or all",
+        ),
     ],
 )
 def test_bad_input_is_named(X, y, message):
