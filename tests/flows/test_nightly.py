@@ -36,6 +36,16 @@ def published(database: Database) -> pl.DataFrame:
         return pl.DataFrame(cursor.fetchall(), schema=[c.name for c in cursor.description], orient="row")
 
 
+def moved(database: Database) -> pl.DataFrame:
+    """Why the scores in force moved, where they had one the night before."""
+    query = (
+        "SELECT delta, delta_data, delta_decay, delta_model FROM scoring.lead_score WHERE delta IS NOT NULL"
+    )
+    with database.connect() as connection:
+        cursor = connection.execute(query)
+        return pl.DataFrame(cursor.fetchall(), schema=[c.name for c in cursor.description], orient="row")
+
+
 def states(database: Database) -> list[str]:
     with database.connect() as connection:
         return [
@@ -111,6 +121,12 @@ def test_too_few_conversions_keep_the_champion(settings, simulated, first):
     night = run_nightly(strict, simulated, later, Progress())
     assert night["model_version"] == first["model_version"]
     assert any("not retrained" in warning and "2000" in warning for warning in night["warnings"])
+    moves = moved(simulated)
+    parts = moves.select(pl.sum_horizontal("delta_data", "delta_decay", "delta_model")).to_series()
+    assert moves.height > 0.9 * night["n_scored"]
+    assert (parts - moves["delta"]).abs().max() < 1e-6
+    assert (moves["delta_decay"] < 0).mean() > 0.9
+    assert (moves["delta_model"] == 0).all()
     with pytest.raises(TooFewConversionsError):
         run_training(strict, simulated, later, Progress())
 
