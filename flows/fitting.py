@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from features.delay import chance_yet
 from features.matrix import Encoding, fit_encoding, to_matrix
 from features.readiness import bucket_bounds
 from flows.adapters.settings import Settings
@@ -19,10 +18,6 @@ from pkboost_core import PKBoostClassifier
 BOOSTER: dict[str, Any] = {"learning_rate": 0.03, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
 """Small trees on few columns and rows each: a CRM has hundreds of conversions and many columns that say the
 same. On the six simulated CRMs it was chosen on: 86 % of the ceiling's PR-AUC; 31 leaves on all rows 77 %."""
-
-
-N_ROUNDS = 2
-"""How often the labels of open leads are made anew from the model's own chances, with a fit after each."""
 
 
 class TooFewConversionsError(ValueError):
@@ -85,25 +80,20 @@ def fit_one(rows: TrainingSet, recipe: Recipe, settings: Settings, without: Sequ
         )
     frame = rows.frame.drop(without)
     encoding = fit_encoding(frame)
-    matrix, weight = to_matrix(frame, encoding), _weights(rows, recipe)
-    groups, is_open = frame["lead_id"].to_numpy(), rows.open_odds > 0
-    target, known = rows.y, np.flatnonzero(~is_open)
-    booster = _booster(encoding, settings)
-    booster.fit(matrix[known], target[known], None if weight is None else weight[known], groups=groups[known])
-    for _ in range(N_ROUNDS if is_open.any() else 0):
-        p = booster.predict_proba(matrix)[:, 1]
-        target = np.where(is_open, chance_yet(p, rows.open_odds), rows.y)
-        booster = _booster(encoding, settings).fit(matrix, target, weight, groups=groups)
-    return OneBooster(booster, encoding)
-
-
-def _booster(encoding: Encoding, settings: Settings) -> PKBoostClassifier:
-    return PKBoostClassifier(
+    booster = PKBoostClassifier(
         random_state=settings.random_state,
         n_threads=settings.n_threads,
         categorical_features=encoding.categorical_indices,
         **BOOSTER,
     )
+    booster.fit(
+        to_matrix(frame, encoding),
+        rows.y,
+        sample_weight=_weights(rows, recipe),
+        groups=frame["lead_id"].to_numpy(),
+        open_odds=rows.open_odds if rows.open_odds.any() else None,
+    )
+    return OneBooster(booster, encoding)
 
 
 def _weights(rows: TrainingSet, recipe: Recipe) -> np.ndarray | None:
