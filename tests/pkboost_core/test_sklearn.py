@@ -12,18 +12,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from pkboost_core import PKBoostClassifier
+from pkboost_core import PKBoostClassifier, PKBoostRegressor
 
 WEIGHTS = {
     "check_sample_weight_equivalence_on_dense_data": "gradients are rounded at random by row, and ties in "
     "gain fall to whichever rounds up: a row of weight 2 and a row given twice agree to three digits only"
 }
 QUICK = {"n_estimators": 10, "early_stopping": False, "subsample": 1.0, "colsample": 1.0}
+ESTIMATORS = [PKBoostClassifier(**QUICK), PKBoostRegressor(**QUICK | {"learning_rate": 0.3})]
 
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Estimator .* does not inherit from")  # scikit-learn need not be there
-    checks = parametrize_with_checks([PKBoostClassifier(**QUICK)], expected_failed_checks=lambda _: WEIGHTS)
+    checks = parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda _: WEIGHTS)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")
