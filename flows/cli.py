@@ -47,7 +47,7 @@ app.command(monitor.monitor, sort_key=8)
 app.command(replay.replay, sort_key=8)
 app.command(models.app)
 app.command(db.app)
-app.command(doctor.doctor, sort_key=10)
+app.command(doctor.app)
 app.command(warmup.warmup, sort_key=11)
 
 

@@ -6,36 +6,19 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, Literal
+from typing import Literal
 
+from flows import source_findings
 from flows.adapters.database import ROLES, Database, open_database
 from flows.adapters.migrations import installed_source, migrate
 from flows.adapters.registry import open_registry
 from flows.adapters.settings import Settings
-from flows.adapters.source_contract import CONTRACT, check_contract
+from flows.finding import Finding
 
 _PACKAGES = ("leadscore", "polars", "numba", "prefect", "mlflow", "psycopg")
 _WARN_FREE_GIB, _FAIL_FREE_GIB = 5.0, 0.5
-_STALE_DAYS = 3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's answer.
-
-    Attributes
-    ----------
-    status : ok, warn (a night runs, but look), fail (a night would stop here).
-    remedy : what to do; empty when ok.
-    """
-
-    check: str
-    status: Literal["ok", "warn", "fail"]
-    detail: str
-    remedy: str = ""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -56,8 +39,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
         source = _guarded("source", lambda: _source(database))
         yield source
         if source.status != "fail":
-            yield _guarded("contract", lambda: _contract(database))
-            yield _guarded("freshness", lambda: _freshness(database))
+            yield _guarded("contract", lambda: source_findings.contract(database))
+            yield _guarded("replica", lambda: source_findings.replica(database))
+            yield _guarded("freshness", lambda: source_findings.freshness(database))
+            yield from source_findings.labels(settings, database)
+            yield _guarded("leak court", lambda: source_findings.leak_court(database))
         yield _guarded("champion", lambda: _champion(settings, database))
         yield _guarded("scores", lambda: _scores(settings, database))
 
@@ -110,44 +96,14 @@ def _source(database: Database) -> Finding:
     source = installed_source(database)
     if source is None:
         return Finding(
-            "source", "fail", "no source is installed", "run `leadscore simulate` or `leadscore import`"
+            "source",
+            "fail",
+            "no source is installed",
+            "run `leadscore db install-source`, `leadscore import` or `leadscore simulate`",
         )
     clock = f"its clock stands at {source.clock}" if source.clock else "its clock is the calendar"
-    return Finding("source", "ok", f"adapter {source.adapter}; {clock}")
-
-
-def _contract(database: Database) -> Finding:
-    with database.connect("crm_reader") as connection:
-        report = check_contract(connection)
-    if not report.unused:
-        return Finding("contract", "ok", f"{len(CONTRACT)} views, every column filled")
-    names = ", ".join(f"{column.view}.{column.column}" for column in report.unused)
-    return Finding("contract", "ok", f"{len(CONTRACT)} views; optional and empty: {names}")
-
-
-def _freshness(database: Database) -> Finding:
-    source = installed_source(database)
-    counts = "(SELECT count(*) FROM source.{0}) AS {0}"
-    views = ("lead", "activity", "outcome")
-    with database.connect("crm_reader") as connection:
-        row: Any = connection.execute(
-            f"SELECT {', '.join(counts.format(view) for view in views)},"  # noqa: S608 - names from above
-            " (SELECT max(occurred_at) FROM source.activity WHERE isfinite(occurred_at)),"
-            " (SELECT max(created_at) FROM source.lead WHERE isfinite(created_at))"
-        ).fetchone()
-    detail = ", ".join(f"{count:,} rows in {view}" for view, count in zip(views, row, strict=False))
-    newest = max((instant for instant in row[len(views) :] if instant is not None), default=None)
-    if row[0] == 0:
-        return Finding("freshness", "fail", detail, "run `leadscore simulate` or `leadscore import`")
-    if newest is None:
-        return Finding("freshness", "warn", f"{detail}; no usable dates", "check created_at and occurred_at")
-    clock = source.clock if source else None
-    now = datetime(clock.year, clock.month, clock.day, tzinfo=UTC) if clock else datetime.now(UTC)
-    age_days = (now - newest).total_seconds() / 86_400
-    detail += f"; newest of {newest:%Y-%m-%d}, {max(age_days, 0):.1f} days before the clock"
-    if age_days > _STALE_DAYS:
-        return Finding("freshness", "warn", detail, "is the replication of the CRM still running?")
-    return Finding("freshness", "ok", detail)
+    over = f" over schema {source.schema}" if source.schema else ""
+    return Finding("source", "ok", f"adapter {source.adapter}{over}; {clock}")
 
 
 def _champion(settings: Settings, database: Database) -> Finding:

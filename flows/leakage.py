@@ -81,10 +81,8 @@ def judge(
 
 def find_suspects(frame: pl.DataFrame, y: np.ndarray, groups: np.ndarray) -> list[Suspect]:
     """Columns strong alone, or named like values that are overwritten in place, strongest first."""
-    fold = pl.Series(groups).hash(seed=1).to_numpy() % 2
     suspects = []
-    for column in frame.columns:
-        auc = _solo_roc_auc(frame[column], y, fold)
+    for column, auc in solo_roc_aucs(frame, y, groups).items():
         reasons = []
         if auc >= SUSPECT_ROC_AUC:
             reasons.append(f"ROC-AUC {auc:.2f} alone")
@@ -93,6 +91,12 @@ def find_suspects(frame: pl.DataFrame, y: np.ndarray, groups: np.ndarray) -> lis
         if reasons:
             suspects.append(Suspect(column, round(auc, 4), "; ".join(reasons)))
     return sorted(suspects, key=lambda s: (-s.roc_auc, s.column))
+
+
+def solo_roc_aucs(frame: pl.DataFrame, y: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    """ROC-AUC of each column alone, on rows held out by group; .5 where nothing can be learnt."""
+    fold = pl.Series(groups).hash(seed=1).to_numpy() % 2
+    return {column: _solo_roc_auc(frame[column], y, fold) for column in frame.columns}
 
 
 def _solo_roc_auc(values: pl.Series, y: np.ndarray, fold: np.ndarray) -> float:

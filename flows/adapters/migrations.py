@@ -36,7 +36,7 @@ class SourceError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """Which adapter's views are installed, the data's clock (None: today's date), and the CRM's schema if replicated."""
+    """Which adapter is installed, the data's clock (None: today's date), and a replicated CRM's schema."""
 
     adapter: str
     clock: date | None
@@ -109,8 +109,8 @@ def install_source(database: Database, adapter: str, schema: str | None = None) 
 
     Raises
     ------
-    SourceError : no such adapter, the schema is not that CRM's, a file fails, or another view stands on one of the
-        old ones.
+    SourceError : no such adapter, the schema is not that CRM's, a file fails, or another view stands on one
+        of the old ones.
     """
     files = {path: sql_files.load(path) for path in sql_files.names(f"source/{adapter}")}
     if not files:

@@ -1,12 +1,13 @@
-"""Views of schema `replica`: a CRM's tables under the CRM's own names and fixed types, over any landing schema.
+"""Views of schema `replica`: a CRM's tables under the CRM's own names and fixed types, however they landed.
 
-The views of `sql/source/<crm>/` are static text over these, so that folding of names, types, deletions, versions
-and absent columns is dealt with here, once.
+The views of `sql/source/<crm>/` are static text over these, so that folding of names, types, deletions,
+versions and absent columns is dealt with here, once.
 
-Every view ends with four columns about the copy itself. `synced_at` is when the replication tool last wrote the
-row. `arrived_at` is when the row could first be used: the CRM's own creation time, moved to `synced_at` where that
-follows within `ARRIVAL_DAYS`. A later `synced_at` tells of a re-sync or the connector's first load, and taken for
-an arrival it would make a whole past unknown. `is_removed` and `removed_at` tell of deletion in the CRM.
+Every view ends with four columns about the copy itself. `synced_at` is when the replication tool last wrote
+the row. `arrived_at` is when the row could first be used: the CRM's own creation time, moved to `synced_at`
+where that follows within `ARRIVAL_DAYS`. A later `synced_at` tells of a re-sync or of the connector's first
+load: taken for an arrival it would make a whole past unknown. `is_removed` and `removed_at` tell of deletion
+in the CRM.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +79,9 @@ def _newest(table: WantedTable, physical: FoundTable, schema: str) -> sql.Compos
     if table.key is None or not _is_versioned(physical):
         return _rows(physical, schema)
     key = next(column for column in table.columns if column.name == table.key)
-    return sql.SQL("FROM (SELECT DISTINCT ON ({key}) * {rows} ORDER BY {key}, {start} DESC) AS landed").format(
+    return sql.SQL(
+        "FROM (SELECT DISTINCT ON ({key}) * {rows} ORDER BY {key}, {start} DESC) AS landed"
+    ).format(
         key=_cast(key, physical), rows=_rows(physical, schema), start=_system("_fivetran_start", physical)
     )
 
@@ -155,7 +158,8 @@ def _arrived(table: WantedTable, physical: FoundTable, synced: sql.Composable) -
     if born is None or find_column(born, physical) is None:
         return sql.SQL("NULL::timestamptz")
     return sql.SQL(
-        "CASE WHEN {synced} < {born} + make_interval(days => {days}) THEN GREATEST({born}, {synced}) ELSE {born} END"
+        "CASE WHEN {synced} < {born} + make_interval(days => {days})"
+        " THEN GREATEST({born}, {synced}) ELSE {born} END"
     ).format(synced=synced, born=_cast(born, physical), days=sql.Literal(ARRIVAL_DAYS))
 
 

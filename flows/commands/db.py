@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,6 +108,34 @@ def migrate(*, output: Output = DEFAULT_OUTPUT) -> Answer:
 
 
 @app.command
+def install_source(
+    adapter: Annotated[str, Parameter(help="salesforce, hubspot or dynamics.")],
+    *,
+    schema: Annotated[str, Parameter(help="The schema into which the CRM is replicated.")],
+    output: Output = DEFAULT_OUTPUT,
+) -> Answer:
+    """Read leads from a CRM that Fivetran or the like replicates into this database, from now on.
+
+    Tables and columns are found whatever their case and underscores. What is missing, and what that costs, is
+    said; run this again after the CRM's columns have changed.
+
+    Example: leadscore db install-source salesforce --schema salesforce
+    """
+    with opened(output) as (settings, progress), database_of(settings, progress) as database:
+        from flows.adapters.migrations import install_source as install
+        from flows.adapters.migrations import missing_columns
+        from flows.adapters.source_contract import check_contract
+
+        with progress.stage(f"read {adapter} in schema {schema}"):
+            install(database, adapter, schema)
+            with database.connect("crm_reader") as connection:
+                check_contract(connection)
+        missing = [gap._asdict() for gap in missing_columns(database)]
+    payload = {"status": "installed", "adapter": adapter, "schema": schema, "missing": missing}
+    return Answer(payload, lambda: "\n".join(_installed_lines(adapter, schema, missing)))
+
+
+@app.command
 def reset(
     *,
     yes: Annotated[bool, Parameter(negative="", help="Really: leads, scores and models are lost.")] = False,
@@ -130,6 +159,14 @@ def reset(
             apply(database.at("postgres").ensure_database(database.name))
             shutil.rmtree(settings.root / "mlflow", ignore_errors=True)
     return Answer({"status": "reset"}, lambda: "the database is empty; next: leadscore run")
+
+
+def _installed_lines(adapter: str, schema: str, missing: list[dict[str, str | None]]) -> Iterator[str]:
+    yield f"leads are read from {adapter} in schema {schema}"
+    for gap in missing:
+        name = gap["table"] if gap["column"] is None else f"{gap['table']}.{gap['column']}"
+        yield f"  not found: {name}; it costs: {gap['costs']}"
+    yield "next: leadscore doctor, then leadscore nightly"
 
 
 def _embedded_only(settings: Settings, verb: str) -> None:
