@@ -72,9 +72,10 @@ def readiness(labels: LateLabels, as_of: date, curve: DelayCurve | None) -> Read
 
     Parameters
     ----------
-    labels : of every row, mature or not.
+    labels : of every row, mature or not; those known to be void are not counted.
     curve : the delay curve that soft labels would use.
     """
+    labels = labels.take(~labels.is_void(as_of))
     is_mature, is_won = labels.is_mature(as_of), labels.is_won(as_of)
     elapsed = labels.elapsed(as_of)
     is_soft = np.zeros(len(elapsed), dtype=bool)

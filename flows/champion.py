@@ -166,16 +166,20 @@ def _run_record(night: "Night", challenge: Challenge) -> RunRecord:
         "reason": challenge.cause,
         "protocol": trained.evaluation.protocol,
         "leakage_alarm": trained.leakage.is_alarm,
+        "recipe": recipe_of(trained.model.recipe).name,
         "n_features": len(trained.model.encoding.names),
         "snapshot_every_days": settings.snapshot_every_days,
         "train_window_days": settings.train_window_days,
         **{f"booster_{name}": value for name, value in trained.model.booster.get_params().items()},
     }
+    charts = report_charts.evaluation_charts(trained.evaluation_y, trained.evaluation_p)
+    if trained.model.delay_curve is not None:
+        charts["delay"] = report_charts.delay_chart(trained.model.delay_curve)
     return RunRecord(
         name=f"as of {trained.model.training_range.as_of}",
         metrics={**numbers, **compared, "train_seconds": trained.train_seconds},
         params=params,
         data_sha256=night.data_sha256,
         curves=curves.tables(trained.evaluation_y, trained.evaluation_p),
-        charts=report_charts.evaluation_charts(trained.evaluation_y, trained.evaluation_p),
+        charts=charts,
     )

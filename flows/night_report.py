@@ -14,6 +14,7 @@ from flows.adapters.memory import PeakMemory
 from flows.champion import Champion
 from flows.drift_section import Drift
 from flows.evaluation import Evaluation
+from flows.recipes import recipe_of
 from flows.report import ReasonLine, ReportData, TopLead, write_report
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def training_summary(night: "Night", champion: Champion) -> dict[str, Any]:
         **{name: value for name, value in evaluation.items() if name not in ("n_rows", "n_positives")},
         "n_evaluation_rows": evaluation["n_rows"],
         "n_evaluation_positives": evaluation["n_positives"],
+        "recipe": recipe_of(model.recipe).describe(),
+        "readiness": "; ".join(model.recipe.get("readiness", ())),
         "train_seconds": round(model.recipe["train_seconds"], 3),
         "leakage_alarm": leakage["is_alarm"],
         "leakage_suspects": [suspect["column"] for suspect in leakage["suspects"]],
@@ -110,10 +113,12 @@ def _page(
         "open leads": scores.height,
         "model version": champion.version.version,
         "trained": f"as of {training.as_of}, snapshots {training.first_snapshot} to {training.last_snapshot}",
+        "recipe": recipe_of(recipe).describe(),
         "training rows": training.n_rows,
         "conversions in them": training.n_positives,
         "training seconds": recipe["train_seconds"],
         "score mapping": f"{mapping['version']}, base rate {mapping['base_rate']:.2%}",
+        "what each way of learning has": "; ".join(recipe.get("readiness", ())) or "not counted",
         "data sha256": night.data_sha256[:16],
         "peak memory": f"{memory.peak_rss_mb:,.0f} MiB",
     }
@@ -135,6 +140,7 @@ def _page(
         set_aside=_set_aside(night),
         seconds=night.progress.seconds,
         warnings=night.warnings,
+        delay_curve=model.delay_curve,
         drift=Drift(course(night.database, night.settings.model_key, night.as_of), night.watched.notes),
     )
 

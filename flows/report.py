@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from features.delay import DelayCurve
 from flows import charts, report_charts
 from flows.drift_section import Drift, render_drift
 
@@ -50,6 +51,7 @@ class ReportData:
     seconds : stage -> wall seconds, in order.
     warnings : sentences shown on top.
     drift : what the monitors say, and have said.
+    delay_curve : the model's; None where it has none.
     """
 
     title: str
@@ -64,6 +66,7 @@ class ReportData:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     drift: Drift = field(default_factory=Drift)
+    delay_curve: DelayCurve | None = None
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -135,6 +138,11 @@ _CAPTIONS = {
         "Calibration",
         "Do leads forecast at 10% convert 10 times in 100? Bars are 95% intervals.",
     ),
+    "delay": (
+        "How late conversions arrive",
+        "Of the conversions within the horizon, the share that is known so many days after a score; dashed:"
+        " the youngest and the oldest leads.",
+    ),
     "scores": ("Tonight's scores", "Open leads by probability of converting."),
 }
 
@@ -143,6 +151,8 @@ def _charts(data: ReportData) -> str:
     drawn = report_charts.evaluation_charts(data.y, data.p)
     if len(data.scores):
         drawn["scores"] = report_charts.score_chart(data.scores)
+    if data.delay_curve is not None:
+        drawn["delay"] = report_charts.delay_chart(data.delay_curve)
     figures = [_figure(*_CAPTIONS[name], svg) for name, svg in drawn.items()]
     return f'<h2>How good the scores are</h2><div class="charts">{"".join(figures)}</div>' if figures else ""
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from features.delay import DelayCurve
 from flows import charts, curves
 from flows.charts import Plot
 from flows.curves import Table
@@ -36,6 +37,26 @@ def score_chart(p: np.ndarray) -> str:
     plot = Plot(x, charts.number_axis("open leads", max(table["n"])))
     return plot.draw(
         "How many open leads have which probability", plot.bars(table["low"], table["high"], table["n"])
+    )
+
+
+def delay_chart(curve: DelayCurve) -> str:
+    """Share of conversions known so many days after a snapshot; dashed: the youngest and the oldest leads."""
+    ages, pooled = np.asarray(curve.ages), np.asarray(curve.pooled)
+    shown = ages <= ages[int(np.searchsorted(pooled, 0.999 * pooled[-1]))]
+    median = curve.quantile(0.5 * pooled[-1])
+    plot = Plot(
+        charts.number_axis("days since the score was made", float(ages[shown][-1])),
+        charts.percent_axis("share of conversions known"),
+    )
+    bands = sorted(curve.segments, key=lambda name: int(name.partition("-")[0].partition("+")[0]))
+    ends = dict.fromkeys([*bands[:1], *bands[-1:]])
+    return plot.draw(
+        f"Delay: half of the horizon's conversions are known after {median:.0f} days",
+        *(plot.line(ages[shown], np.asarray(curve.segments[name])[shown], "dash") for name in ends),
+        plot.line(ages[shown], pooled[shown]),
+        plot.dot(median, 0.5 * pooled[-1]),
+        plot.note(median, 0.5 * pooled[-1], f"half after {median:.0f} days", dx=8, dy=14),
     )
 
 

@@ -9,9 +9,23 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from features.delay import DelayCurve
 from flows import charts, curves, report_charts
 from flows.report import ReasonLine, ReportData, TopLead, render, write_report
 
+DELAY = DelayCurve(
+    (0.0, 10.0, 30.0, 60.0, 400.0),
+    (0.0, 0.3, 0.7, 1.0, 1.0),
+    {
+        "90+ days": (0.0, 0.2, 0.5, 1.0, 1.0),
+        "0-6 days": (0.0, 0.5, 0.8, 1.0, 1.0),
+        "7-29 days": (0.0,) * 4 + (1.0,),
+    },
+    80,
+    {"90+ days": 20, "0-6 days": 60, "7-29 days": 0},
+    400.0,
+    "observed",
+)
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)>'
 
 
@@ -154,13 +168,26 @@ def test_probabilities_that_are_unknown_draw_no_evaluation() -> None:
 
 def test_charts_are_valid_svg_within_their_frame() -> None:
     y, p = cohort()
-    drawn = report_charts.evaluation_charts(y, p) | {"scores": report_charts.score_chart(p)}
-    assert sorted(drawn) == ["calibration", "gains", "lift", "precision_recall", "scores"]
+    drawn = report_charts.evaluation_charts(y, p) | {
+        "scores": report_charts.score_chart(p),
+        "delay": report_charts.delay_chart(DELAY),
+    }
+    assert sorted(drawn) == ["calibration", "delay", "gains", "lift", "precision_recall", "scores"]
     for svg in drawn.values():
         root = ElementTree.fromstring(charts.standalone(svg))  # noqa: S314
         points = [pair.split(",") for line in root.iter() for pair in line.get("points", "").split()]
         assert all(0 <= float(x) <= charts.WIDTH and 0 <= float(y) <= charts.HEIGHT for x, y in points)
         assert "nan" not in svg
+
+
+def test_the_delay_chart_shows_the_median_and_ends_where_all_conversions_are_known() -> None:
+    svg = report_charts.delay_chart(DELAY)
+    assert "half after 20 days" in svg
+    lines = [e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("polyline")]  # noqa: S314
+    assert [line.get("class") for line in lines] == ["dash", "dash", "line"]
+    assert {len(line.get("points").split()) for line in lines} == {4}
+    assert "How late conversions arrive" in text(render(report(delay_curve=DELAY)))
+    assert "How late conversions arrive" not in text(render(report()))
 
 
 def test_gains_end_at_everything_and_start_with_the_best() -> None:
