@@ -7,7 +7,7 @@ from prefect import flow
 
 from flows.adapters.database import Database
 from flows.adapters.settings import Settings
-from flows.nightly import _with_given, open_night, read
+from flows.nightly import open_night, read, with_given
 from flows.progress import Progress
 from flows.watch import watch_night
 
@@ -28,4 +28,4 @@ def monitor(as_of: date | None = None) -> Summary:
 
 def run_monitor(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
     """Run the flow with resources that are already open."""
-    return _with_given(monitor, settings, database, as_of, progress)
+    return with_given(monitor, settings, database, as_of, progress)

@@ -1,0 +1,236 @@
+"""Pages reach a webhook and a mail server, once; a receiver that fails is tried again and stops nothing."""
+
+import json
+import logging
+import socketserver
+import threading
+from collections.abc import Iterator
+from datetime import date
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from pydantic import SecretStr
+
+from flows.adapters.database import Database
+from flows.adapters.notify import deliver_pages
+from flows.adapters.page_table import QUIET_DAYS, record_pages, resolve_quiet
+from flows.adapters.score_runs import ROLE
+from flows.adapters.settings import Settings
+from flows.monitors.trigger import Trigger
+
+DAY = date(2026, 5, 4)
+FALL = Trigger(
+    "T3", "T3 early wins fall", "search", "early wins are 38 % below what the model expects", 3, 0, True
+)
+HARM = Trigger("T2", "T2 loss at 7 days", "search", "loss is 20 % above its reference", 2, 0.2, True)
+
+
+class Webhook(HTTPServer):
+    """Takes Slack's JSON; answers 500 as often as told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Hook)
+        self.texts: list[str] = []
+        self.fail_times = 0
+
+    @property
+    def url(self) -> SecretStr:
+        return SecretStr(f"http://127.0.0.1:{self.server_port}/services/T0/B0/hush")
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        fails = self.server.fail_times > 0
+        self.server.fail_times -= fails
+        if not fails:
+            self.server.texts.append(body["text"])
+        self.send_response(500 if fails else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """As much SMTP as a sender needs; keeps what it was given."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Mail)
+        self.mails: list[str] = []
+        self.logins: list[str] = []
+        self.refuses = False
+
+    @property
+    def url(self) -> SecretStr:
+        return SecretStr(f"smtp://robot:hush%21@127.0.0.1:{self.server_address[1]}")
+
+
+class _Mail(socketserver.StreamRequestHandler):
+    def say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+    def handle(self) -> None:
+        self.say("220 here")
+        while line := self.rfile.readline().decode().strip():
+            word = line.split()[0].upper()
+            if word == "EHLO":
+                self.say("250-here")
+                self.say("250 AUTH PLAIN")
+            elif word == "AUTH":
+                self.server.logins.append(line)
+                self.say("235 welcome")
+            elif word == "RCPT" and self.server.refuses:
+                self.say("550 nobody of that name")
+            elif word == "DATA":
+                self.say("354 go on")
+                self.server.mails.append(self._data())
+                self.say("250 taken")
+            elif word == "QUIT":
+                self.say("221 bye")
+                return
+            else:
+                self.say("250 fine")
+
+    def _data(self) -> str:
+        lines = []
+        while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+            lines.append(line)
+        return "\n".join(lines)
+
+
+def serving(server: socketserver.BaseServer) -> Iterator[socketserver.BaseServer]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    yield from serving(Webhook())
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    yield from serving(MailServer())
+
+
+@pytest.fixture(autouse=True)
+def _no_pages(database: Database) -> Iterator[None]:
+    yield
+    with database.connect(autocommit=True) as connection:
+        connection.execute("TRUNCATE scoring.page")
+
+
+def page(
+    database: Database, *triggers: Trigger, day: date = DAY, key: str = "lead-conversion"
+) -> list[Trigger]:
+    with database.connect(ROLE) as connection:
+        return record_pages(connection, key, day, triggers)
+
+
+def test_one_message_names_every_new_page_and_is_sent_once(database, webhook):
+    settings = Settings(page_webhook_url=webhook.url)
+    page(database, FALL, HARM)
+    assert deliver_pages(database, settings) == {"webhook": True}
+    (text,) = webhook.texts
+    assert text.startswith("leadscore: lead-conversion needs a look\n")
+    assert FALL.reason in text
+    assert HARM.cause in text
+    assert deliver_pages(database, settings) == {}
+    assert len(webhook.texts) == 1
+
+
+def test_a_cause_opens_one_page_however_often_it_comes_and_another_once_that_is_closed(database):
+    assert page(database, FALL) == [FALL]
+    assert page(database, FALL) == []
+    assert page(database, FALL, day=date(2026, 6, 8)) == []
+    with database.connect() as connection:
+        query = "SELECT first_seen, last_seen, times_seen FROM scoring.page"
+        assert connection.execute(query).fetchall() == [(DAY, date(2026, 6, 8), 2)]
+    with database.connect(ROLE) as connection:
+        resolve_quiet(connection, "lead-conversion", date(2026, 6, 8))
+        resolve_quiet(
+            connection, "lead-conversion", date.fromordinal(date(2026, 6, 8).toordinal() + QUIET_DAYS)
+        )
+    assert page(database, FALL, day=date(2026, 12, 1)) == [FALL]
+
+
+def test_models_page_apart(database):
+    assert page(database, FALL) == page(database, FALL, key="another") == [FALL]
+
+
+def test_a_failing_webhook_is_tried_again_and_its_url_is_never_logged(database, webhook, caplog):
+    settings = Settings(page_webhook_url=webhook.url)
+    page(database, FALL)
+    webhook.fail_times = 4
+    with caplog.at_level(logging.DEBUG):
+        assert deliver_pages(database, settings, waits=(0.0, 0.0)) == {"webhook": False}
+        assert deliver_pages(database, settings, waits=(0.0, 0.0)) == {"webhook": True}
+    assert len(webhook.texts) == 1
+    assert caplog.text.count("could not be sent by webhook: HTTPError 500") == 4
+    assert "hush" not in caplog.text
+    assert "127.0.0.1" not in caplog.text
+
+
+def test_a_receiver_that_is_gone_stops_nothing(database, caplog):
+    settings = Settings(page_webhook_url=SecretStr("http://127.0.0.1:9/hush"))
+    page(database, FALL)
+    assert deliver_pages(database, settings, waits=(0.0,)) == {"webhook": False}
+    assert "hush" not in caplog.text
+
+
+def test_a_file_is_no_webhook(database, caplog):
+    settings = Settings(page_webhook_url=SecretStr("file:///etc/passwd"))
+    page(database, FALL)
+    assert deliver_pages(database, settings, waits=(0.0, 0.0)) == {"webhook": False}
+    assert caplog.text.count("could not be sent") == 1
+
+
+def test_mail_goes_to_everybody_named_beside_the_webhook(database, webhook, mail_server):
+    settings = Settings(
+        page_webhook_url=webhook.url,
+        smtp_url=mail_server.url,
+        page_mail_to="ann@example.org, bob@example.org",
+    )
+    page(database, FALL)
+    assert deliver_pages(database, settings) == {"webhook": True, "mail": True}
+    (mail,) = mail_server.mails
+    assert "To: ann@example.org, bob@example.org" in mail
+    assert "Subject: leadscore: lead-conversion needs a look" in mail
+    assert FALL.reason in mail
+    assert len(mail_server.logins) == 1
+
+
+def test_a_channel_that_failed_is_tried_the_next_night_the_other_is_not(
+    database, webhook, mail_server, caplog
+):
+    settings = Settings(
+        page_webhook_url=webhook.url, smtp_url=mail_server.url, page_mail_to="ann@example.org"
+    )
+    page(database, FALL)
+    mail_server.refuses = True
+    assert deliver_pages(database, settings, waits=(0.0,)) == {"webhook": True, "mail": False}
+    mail_server.refuses = False
+    assert deliver_pages(database, settings) == {"mail": True}
+    assert "hush" not in caplog.text
+    assert len(webhook.texts) == len(mail_server.mails) == 1
+
+
+def test_without_a_channel_nothing_is_sent(database):
+    page(database, FALL)
+    assert deliver_pages(database, Settings()) == {}
+
+
+def test_secrets_may_come_from_files(tmp_path, monkeypatch):
+    (tmp_path / "hook").write_text("https://hooks.example.org/hush\n")
+    monkeypatch.setenv("LEADSCORE_PAGE_WEBHOOK_URL_FILE", str(tmp_path / "hook"))
+    settings = Settings()
+    assert settings.page_webhook_url.get_secret_value() == "https://hooks.example.org/hush"
+    assert "hush" not in repr(settings)

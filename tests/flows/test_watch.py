@@ -1,0 +1,223 @@
+"""The monitors on real tables: quiet in quiet times, one page when something happens, a rerun the same."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psycopg
+import pytest
+
+from flows.adapters.database import Database
+from flows.adapters.settings import Settings
+from flows.watch import Watch, watch, watch_data
+from flows.watch_arrivals import read_holidays
+from tests.flows.monitored_world import World, day, make_world
+
+FIRST, FALL, LAST = 392, 392 + 7 * 8, 392 + 7 * 19
+QUIET_NIGHTS = range(200, 217)
+TABLES = "scoring.report_drift, scoring.monitor_state, scoring.page"
+
+
+def settings_of(key: str) -> Settings:
+    return Settings(model_key=key)
+
+
+def stored(database: Database, key: str) -> dict[str, list[Any]]:
+    """Everything the monitors have written for a model, but for the times of writing."""
+    queries = {
+        "drift": "SELECT as_of_date, monitor, subject, statistic, words, action FROM scoring.report_drift",
+        "state": "SELECT as_of_date, monitor, state FROM scoring.monitor_state",
+        "page": "SELECT cause, first_seen, last_seen, times_seen, resolved_at IS NULL FROM scoring.page",
+    }
+    with database.connect() as connection:
+        return {
+            name: connection.execute(f"{query} WHERE model_key = %s ORDER BY 1, 2, 3", [key]).fetchall()
+            for name, query in queries.items()
+        }
+
+
+def copied(connection: psycopg.Connection, table: str) -> str:
+    """Give the model "gaps" what "falling" has published."""
+    columns = [c.name for c in connection.execute(f"SELECT * FROM scoring.{table} LIMIT 0").description]
+    kept = ", ".join(c for c in columns if c != "model_key" and (table, c) != ("score_run", "run_id"))
+    return (
+        f"INSERT INTO scoring.{table} (model_key, {kept}) SELECT 'gaps', {kept} FROM scoring.{table}"
+        " WHERE model_key = 'falling'"
+    )
+
+
+@pytest.fixture(scope="module")
+def falling(database: Database) -> tuple[World, dict[int, Watch]]:
+    """Eight quiet weeks, then two thirds of all conversions stay away; watched every Monday."""
+    world, settings = make_world(3, LAST + 7, fall_at=FALL, fall=0.65), settings_of("falling")
+    mondays = list(range(FIRST, LAST + 1, 7))
+    world.publish(database, settings.model_key, mondays)
+    return world, {n: watch(database, settings, world.at(n), day(n), None) for n in mondays}
+
+
+def test_quiet_weeks_raise_nothing(falling):
+    quiet = [found for n, found in falling[1].items() if n <= FALL]
+    assert not [one for found in quiet for one in found.readings if one.is_alarm]
+    assert {one.trigger for one in quiet[-1].readings} == {"T3", "T5"}
+
+
+def test_a_fall_in_conversions_is_found_within_two_months_and_asks_for_a_search(falling):
+    alarms = {n: found.asks_for("search") for n, found in falling[1].items() if found.asks_for("search")}
+    first = min(alarms)
+    assert FALL + 14 <= first <= FALL + 7 * 8
+    trigger = alarms[first][0]
+    assert trigger.cause == "T3 early wins fall"
+    assert " % below what the model expects since " in trigger.reason
+    assert trigger.is_page
+
+
+def test_a_fall_that_stays_is_one_page(database, falling):
+    pages = stored(database, "falling")["page"]
+    assert len(pages) == 1
+    cause, first_seen, last_seen, times_seen, is_open = pages[0]
+    assert (cause, is_open) == ("T3 early wins fall", True)
+    assert times_seen >= 2
+    assert first_seen < last_seen
+    assert sum(len(found.pages) for found in falling[1].values()) == 1
+
+
+def test_evidence_is_kept_over_time(database, falling):
+    with database.connect() as connection:
+        rows = connection.execute(
+            "SELECT statistic, threshold, fired, action FROM scoring.report_drift"
+            " WHERE model_key = 'falling' AND subject = 'early wins fall' ORDER BY as_of_date"
+        ).fetchall()
+    assert len(rows) == (LAST - FIRST) // 7
+    assert all((statistic >= threshold) == fired for statistic, threshold, fired, _ in rows)
+    assert {action for *_, fired, action in rows if fired} == {"asks for a search, pages"}
+
+
+def test_a_rerun_changes_nothing(database, falling):
+    before = stored(database, "falling")
+    world, found = falling
+    again = watch(database, settings_of("falling"), world.at(LAST), day(LAST), None)
+    assert again.readings == found[LAST].readings
+    assert not again.pages
+    assert stored(database, "falling") == before
+
+
+def test_a_night_of_the_past_leaves_what_came_later(database, falling):
+    before, world = stored(database, "falling"), falling[0]
+    past = LAST - 7 * 2 + 3
+    watch(database, settings_of("falling"), world.at(past), day(past), None)
+    after = stored(database, "falling")
+    assert after["page"] == before["page"]
+    assert set(map(str, before["state"])) <= set(map(str, after["state"]))
+    assert [row for row in after["drift"] if row[0] != day(past)] == before["drift"]
+
+
+def test_nights_left_out_are_caught_up(database, falling):
+    world, settings = falling[0], settings_of("gaps")
+    with database.connect() as connection:
+        for table in ("score_run", "lead_score_history"):
+            connection.execute(copied(connection, table))
+    for n in (FIRST, FIRST + 7 * 9, LAST):
+        watch(database, settings, world.at(n), day(n), None)
+    ends = [
+        {monitor: state for at, monitor, state in stored(database, key)["state"] if at == day(LAST)}
+        for key in ("falling", "gaps")
+    ]
+    assert ends[0] == ends[1]
+    assert [page[0] for page in stored(database, "gaps")["page"]] == ["T3 early wins fall"]
+
+
+def test_too_few_wins_for_a_delay_curve_are_said(database):
+    world = make_world(1, 40)
+    found = watch(database, settings_of("young"), world.at(30), day(30), None)
+    assert found.readings == ()
+    assert "too few for a delay curve" in found.notes[0]
+
+
+@pytest.fixture(scope="module")
+def tidy(database: Database) -> World:
+    """A CRM whose arrivals were watched for seventeen quiet nights."""
+    world = make_world(0, 240, per_day=40.0)
+    for n in QUIET_NIGHTS:
+        found = watch_data(database, settings_of("tidy"), world.at(n), day(n))
+        assert found.blocked is None
+        assert not found.pages
+        assert not found.notes
+    return world
+
+
+@pytest.fixture
+def key(database: Database, tidy: World, request: pytest.FixtureRequest) -> str:
+    """A model of this test's own that remembers the quiet nights."""
+    name = request.node.name
+    with database.connect() as connection:
+        connection.execute(
+            "INSERT INTO scoring.monitor_state (model_key, monitor, as_of_date, state)"
+            " SELECT %s, monitor, as_of_date, state FROM scoring.monitor_state WHERE model_key = 'tidy'",
+            [name],
+        )
+    return name
+
+
+def broken(world: World, fault: str) -> World:
+    """The world with a fault in all leads that arrive after the quiet nights."""
+    start = datetime.combine(day(QUIET_NIGHTS[-1]), datetime.min.time(), UTC)
+    lead, is_bad = world.sources.lead, pl.col("known_at") >= pl.lit(start)
+    if fault == "null":
+        lead = lead.with_columns(industry=pl.when(~is_bad).then("industry"))
+    if fault == "triple":
+        copies = [lead.filter(is_bad).with_columns(pl.col("lead_id") + f"_{k}") for k in (1, 2)]
+        lead = pl.concat([lead, *copies])
+    return replace(world, sources=replace(world.sources, lead=lead))
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "nights_to_page"),
+    [("null", "T1 null_share lead.industry", 3), ("triple", "T1 volume lead", 2)],
+)
+def test_broken_data_blocks_at_once_pages_when_confirmed_and_is_resolved(
+    database, tidy, key, fault, cause, nights_to_page
+):
+    world, settings, first = broken(tidy, fault), settings_of(key), QUIET_NIGHTS[-1] + 1
+    found = [watch_data(database, settings, world.at(first + k), day(first + k)) for k in range(3)]
+    assert all(one.blocked for one in found)
+    paged = [[page.cause for page in one.pages] for one in found]
+    assert paged == [[cause] if k == nights_to_page - 1 else [] for k in range(3)]
+    again = watch_data(database, settings, world.at(first + 2), day(first + 2))
+    assert again.blocked == found[2].blocked
+    assert not again.pages
+    assert [page[0] for page in stored(database, key)["page"]] == [cause]
+    watch_data(database, settings, tidy.at(first + 3), day(first + 3))
+    (page,) = stored(database, key)["page"]
+    assert not page[-1], "the page is closed once the alarm has ended"
+
+
+def test_rows_that_vanish_are_told_at_once(database, tidy, key):
+    lead = tidy.sources.lead
+    halved = replace(tidy, sources=replace(tidy.sources, lead=lead.gather_every(2)))
+    n = QUIET_NIGHTS[-1] + 1
+    found = watch_data(database, settings_of(key), halved.at(n), day(n))
+    assert "T1 vanished lead" in [page.cause for page in found.pages]
+    assert "have vanished" in found.blocked
+
+
+def test_what_leads_hold_is_judged_only_by_nights_that_saw_them_fresh(database, tidy):
+    """Columns filled in after arrival: a first night must not take fresh, emptier rows for a fault."""
+    n = 150
+    fresh = pl.col("known_at") >= pl.lit(datetime.combine(day(n - 1), datetime.min.time(), UTC))
+    lead = tidy.sources.lead.with_columns(industry=pl.when(~fresh).then(pl.lit("retail")))
+    late = replace(tidy, sources=replace(tidy.sources, lead=lead))
+    found = watch_data(database, settings_of("first night"), late.at(n), day(n))
+    assert found.blocked is None
+    assert {one.subject.split()[0] for one in found.readings} == {"volume"}
+
+
+def test_holidays_come_from_a_file(tmp_path: Path):
+    path = tmp_path / "holidays"
+    path.write_text("12-25  # every year\n\n2026-04-03\n")
+    asked = {date(2026, 4, 3), date(2025, 4, 3), date(2024, 12, 25)}
+    assert read_holidays(path, asked) == {date(2026, 4, 3), date(2024, 12, 25)}
+    path.write_text("25.12.2026\n")
+    with pytest.raises(ValueError, match=r"line 1: '25.12.2026' is no day; write 2026-12-25"):
+        read_holidays(path, asked)
