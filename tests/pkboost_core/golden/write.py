@@ -36,7 +36,9 @@ def models():
     X, amount = rows(400, 0)
     return {
         "two_classes": PKBoostClassifier(**OPTIONS, robust=True, calibration="beta").fit(X, amount > 6),
-        "three_classes": PKBoostClassifier(**OPTIONS).fit(X, np.digitize(amount, [4, 7])),
+        "three_classes": PKBoostClassifier(**OPTIONS | {"n_estimators": 3}).fit(
+            X, np.digitize(amount, [4, 7])
+        ),
         "bag": PKBoostClassifier(**OPTIONS | {"n_estimators": 1}, mode="quality").fit(X, amount > 6),
         "counts": PKBoostRegressor(
             **OPTIONS, loss="poisson", monotonic_constraints={"visits": 1}, early_stopping=False
