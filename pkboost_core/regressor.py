@@ -31,7 +31,7 @@ class PKBoostRegressor(Booster):
         As for `PKBoostClassifier`.
     min_child_hessian : float or "auto"
         Smallest sum of hessians in a leaf: of weights, for "poisson" of weights times predicted mean over
-        overall mean. "auto": as many rows as `params.min_child_rows_for` says, 1 to 20.
+        overall mean. "auto": of a tenth of the rows, at most of 20.
     l2_regularization, min_split_gain : float
         lambda and gamma of the gain; gamma in squared standard deviations of y ("squared"), squared median
         distances from the median ("huber"), mean deviances ("poisson") or rows ("quantile"). Leaf values of
