@@ -72,7 +72,7 @@ def retrain(
 
     Example: leadscore retrain --reason "new price list" --json
     """
-    with _ready(output) as (settings, database, progress):
+    with ready(output) as (settings, database, progress):
         from flows.retrain import run_retraining
 
         return _facts(run_retraining(settings, database, as_of, reason, progress))
