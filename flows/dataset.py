@@ -108,11 +108,17 @@ def history(sources: Sources, as_of_date: date, settings: Settings, *, only_matu
     only_mature : build features of mature rows alone, all that the recipes with mature labels need.
     """
     known = as_of(sources, as_of_date)
-    rows = spine(known, _grid(as_of_date, settings), max_age_days=settings.max_lead_age_days)
-    labels = late_labels(rows, known, settings.horizon_days, settings.reporting_lag_days)
+    rows, labels = all_labels(known, as_of_date, settings)
     built = labels.is_mature(as_of_date) if only_mature else np.ones(rows.height, dtype=bool)
     frame = build(known, rows.filter(pl.Series(built, dtype=pl.Boolean)))
     return History(frame, labels, built, as_of_date, labels.delay_curve(as_of_date))
+
+
+def all_labels(sources: Sources, as_of_date: date, settings: Settings) -> tuple[pl.DataFrame, LateLabels]:
+    """Return the spine of every row that training could use at `as_of_date`, and its late labels."""
+    known = as_of(sources, as_of_date)
+    rows = spine(known, _grid(as_of_date, settings), max_age_days=settings.max_lead_age_days)
+    return rows, late_labels(rows, known, settings.horizon_days, settings.reporting_lag_days)
 
 
 def training_set(

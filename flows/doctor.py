@@ -16,6 +16,7 @@ from flows.adapters.migrations import installed_source, migrate
 from flows.adapters.registry import open_registry
 from flows.adapters.settings import Settings
 from flows.finding import Finding
+from flows.readiness_finding import readiness_finding
 
 _PACKAGES = ("leadscore", "polars", "numba", "prefect", "mlflow", "psycopg")
 _WARN_FREE_GIB, _FAIL_FREE_GIB = 5.0, 0.5
@@ -43,6 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield _guarded("replica", lambda: source_findings.replica(database))
             yield _guarded("freshness", lambda: source_findings.freshness(database))
             yield from source_findings.labels(settings, database)
+            yield _guarded("readiness", lambda: readiness_finding(settings, database))
             yield _guarded("leak court", lambda: source_findings.leak_court(database))
         yield _guarded("champion", lambda: _champion(settings, database))
         yield _guarded("scores", lambda: _scores(settings, database))

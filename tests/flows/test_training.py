@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from features.labels import label
-from features.sources import Sources
 from features.spine import KEYS, spine
 from flows.adapters.database import Database
 from flows.adapters.importer import import_files
@@ -20,11 +19,8 @@ from flows.fitting import fit_recipe
 from flows.lead_model import LabelDefinition
 from flows.recipes import BUCKETS, MATURE, RECIPES, SOFT, Recipe
 from flows.training import newest_cohort, train
-from tests.features.worlds import at, day, sources
-
-SETTINGS = Settings(database_url=None, horizon_days=60, reporting_lag_days=10)
-"""Maturity in whole weeks, so that snapshots counted back from any week fall on the same days."""
-
+from tests.features.worlds import day
+from tests.flows.late_crm import SETTINGS, crm
 
 DATA = Path(os.environ.get("LEADSCORE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
 EXPORT = DATA / "xeducation" / "Leads.csv"
@@ -37,33 +33,6 @@ LEAKS = {"Tags", "Lead Quality", "Lead Profile", "Last Activity", "Last Notable 
 def past() -> History:
     """Three hundred leads over 200 days, a third of them won, some wins known weeks late."""
     return history(crm(300), day(300), SETTINGS)
-
-
-def crm(n: int) -> Sources:
-    rng = np.random.default_rng(3)
-    created, wins = rng.uniform(0, 290, n), rng.exponential(25, n)
-    is_won, lag = rng.random(n) < 0.3, rng.exponential(10, n) * (rng.random(n) < 0.3)
-    lost = rng.exponential(30, n)
-    return sources(
-        lead=[
-            {
-                "lead_id": f"L{i:03}",
-                "created_at": at(c),
-                "known_at": at(c),
-                "lead_source": "web" if w else "fair",
-            }
-            for i, (c, w) in enumerate(zip(created, is_won, strict=True))
-        ],
-        outcome=[
-            {
-                "lead_id": f"L{i:03}",
-                "outcome_at": at(created[i] + (wins[i] if is_won[i] else lost[i])),
-                "known_at": at(created[i] + (wins[i] if is_won[i] else lost[i]) + lag[i]),
-                "is_conversion": bool(is_won[i]),
-            }
-            for i in range(n)
-        ],
-    )
 
 
 def test_the_backtest_trains_on_what_was_known_when_its_cohort_began(past: History):
