@@ -126,8 +126,11 @@ ALTER TABLE dynamics.lead DROP CONSTRAINT lead_pkey, ADD COLUMN _fivetran_active
     ADD COLUMN _fivetran_start timestamptz, ADD COLUMN _fivetran_end timestamptz;
 UPDATE dynamics.lead SET _fivetran_active = leadid <> 'deleted', _fivetran_start = createdon,
     _fivetran_end = CASE leadid WHEN 'deleted' THEN timestamptz '2024-02-14Z' ELSE '9999-12-31 23:59:59Z' END;
-INSERT INTO dynamics.lead (leadid, createdon, statecode, statuscode, jobtitle, _fivetran_active, _fivetran_start, _fivetran_end)
-VALUES ('won', '2024-01-03 09:00Z', 0, 1, 'Sales Rep', FALSE, '2024-01-03 09:00Z', '2024-02-09 23:59:59.999Z');
+INSERT INTO dynamics.lead (
+    leadid, createdon, statecode, statuscode, jobtitle, _fivetran_active, _fivetran_start, _fivetran_end
+) VALUES (
+    'won', '2024-01-03 09:00Z', 0, 1, 'Sales Rep', FALSE, '2024-01-03 09:00Z', '2024-02-09 23:59:59.999Z'
+);
 UPDATE dynamics.lead SET _fivetran_start = '2024-02-10Z' WHERE leadid = 'won' AND _fivetran_active;
 """
 

@@ -73,7 +73,7 @@ def test_activities_follow_the_lead_that_became_a_contact_and_never_fan_out(sour
     assert touches == {
         "call": "open", "logged late": "open", "no time": "open", "demo": "open", "m1": "open",
         "of merged": "open",
-        "moved": "won", "moved to twin": "won twin",  # one contact, two leads: each has what was done in its time
+        "moved": "won", "moved to twin": "won twin",  # one contact, two leads: to each its time
         "moved twice": "won alone", "m3": "won alone",  # the contact was merged after the conversion
     }  # fmt: skip
     assert sources.activity["activity_id"].is_duplicated().sum() == 2  # `of merged`, for both leads
@@ -167,10 +167,10 @@ def install_source_back(crm: Database) -> None:
 
 def test_a_schema_that_is_not_there_and_one_that_is_no_salesforce_are_refused(crm: Database) -> None:
     with pytest.raises(
-        SourceError, match="schema elsewhere has no table that this user may read: .* GRANT USAGE"
+        SourceError, match=r"schema elsewhere has no table that this user may read: .* GRANT USAGE"
     ):
         install_source(crm, "salesforce", "elsewhere")
-    with pytest.raises(SourceError, match="schema leadscore lacks .*\n- table lead"):
+    with pytest.raises(SourceError, match=r"schema leadscore lacks .*\n- table lead"):
         install_source(crm, "salesforce", "leadscore")
     with pytest.raises(SourceError, match="adapter salesforce needs schema"):
         install_source(crm, "salesforce")
@@ -194,10 +194,14 @@ HISTORY = """
 DROP TABLE salesforce.lead_history CASCADE;
 ALTER TABLE salesforce.lead DROP CONSTRAINT lead_pkey, ADD COLUMN _fivetran_active boolean,
     ADD COLUMN _fivetran_start timestamptz, ADD COLUMN _fivetran_end timestamptz;
-UPDATE salesforce.lead SET _fivetran_active = TRUE, _fivetran_start = created_date, _fivetran_end = '9999-12-31 23:59:59Z';
+UPDATE salesforce.lead
+SET _fivetran_active = TRUE, _fivetran_start = created_date, _fivetran_end = '9999-12-31 23:59:59Z';
 UPDATE salesforce.lead SET _fivetran_active = FALSE, _fivetran_end = '2024-02-14Z' WHERE id = 'purged';
-INSERT INTO salesforce.lead (id, created_date, is_converted, title, status, _fivetran_active, _fivetran_start, _fivetran_end)
-VALUES ('open', '2024-01-02 09:00Z', FALSE, 'Engineer', 'Open', FALSE, '2024-01-02 09:00Z', '2024-02-14 23:59:59.999Z');
+INSERT INTO salesforce.lead (
+    id, created_date, is_converted, title, status, _fivetran_active, _fivetran_start, _fivetran_end
+) VALUES (
+    'open', '2024-01-02 09:00Z', FALSE, 'Engineer', 'Open', FALSE, '2024-01-02 09:00Z', '2024-02-14 23:59:59.999Z'
+);
 UPDATE salesforce.lead SET _fivetran_start = '2024-02-15Z' WHERE id = 'open' AND _fivetran_active;
 """
 

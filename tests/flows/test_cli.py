@@ -20,7 +20,7 @@ HEAVY = {"adbc_driver_postgresql", "mlflow", "numba", "pandas", "polars", "prefe
 COMMANDS = [
     "run", "nightly", "train", "score", "explain", "simulate", "import", "doctor", "warmup",
     "models list", "models show", "models promote", "models rollback",
-    "db up", "db down", "db url", "db migrate", "db reset",
+    "db up", "db down", "db url", "db migrate", "db install-source", "db reset", "doctor court",
 ]  # fmt: skip
 
 
