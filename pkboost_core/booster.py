@@ -79,7 +79,8 @@ class PKBoostClassifier(Booster):
     random_state : int or None
         Seed; None draws one from the operating system and keeps it in `random_state_`.
     n_threads : int
-        Members of a bag, or folds, fitted side by side; the model is the same, byte for byte, for any number.
+        Threads that grow a tree together, or fit members of a bag or folds side by side, one each; the model
+        is the same, byte for byte, for any number.
     verbose : int
         Print a line every `verbose` rounds.
     callbacks : sequence of callables, or None

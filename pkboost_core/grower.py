@@ -1,109 +1,44 @@
 """Grow one tree leaf by leaf, best gain first: partition rows, sum one child, subtract for the other."""
 
 import numpy as np
-from numba import from_dtype, types
+from numba import types
 
-from pkboost_core.compiled import helper, kernel
-from pkboost_core.dtypes import N_CATEGORY_WORDS, NODE
-from pkboost_core.histogram import (
-    fill_histogram,
-    fill_scattered,
-    gradient_of,
-    hessian_of,
-    relabel,
-    subtract,
-    widen,
+from pkboost_core.compiled import helper, inlined, kernel
+from pkboost_core.dtypes import N_CATEGORY_WORDS
+from pkboost_core.histogram import gradient_of, hessian_of
+from pkboost_core.jobs import (
+    GROWTH_TYPE,
+    LEAVES,
+    NODES,
+    do_chunk,
+    find_leaf_split,
+    node_histogram,
+    part_rows,
+    split_children,
+    stride_of,
 )
-from pkboost_core.splitting import FEATURES_TYPE, LEAF_TYPE, RULES_TYPE, find_split, leaf_value
-
-NODES = types.Array(from_dtype(NODE), 1, "C")
-LEAVES = types.Array(LEAF_TYPE, 1, "C")
+from pkboost_core.splitting import leaf_value
+from pkboost_core.team import TEAM_TYPE, finish, next_chunk
 
 
-SCATTERED = 2
-"""A node with less than one in so many rows of the table is summed from the codes kept by row."""
-
-
-@helper
-def code_of(codes, feature, row):
-    """Bin code of one value."""
-    return codes[feature >> 3, row, feature & 7]
-
-
-@helper
-def goes_left(node, code, missing):
-    """Whether a bin code goes to the left child; `missing` is the code of missing values."""
-    if node.is_categorical:
-        word = node.left_categories[code >> 6]
-        return ((word >> np.uint64(code & 63)) & np.uint64(1)) != 0
-    if code == missing:
-        return node.missing_left
-    return code <= node.bin_threshold
-
-
-@helper
-def partition(codes, elements, scratch, start, stop, node, missing):
-    """Move the rows that go left to the front, keeping the order on both sides; return where right begins.
-
-    Every row is written to both sides and one of the two positions advances: no branch to mispredict.
-    """
-    table = np.empty(256, np.uint64)
-    for code in range(256):
-        table[code] = goes_left(node, code, missing)
-    column = codes[node.feature >> 3]
-    lane = node.feature & 7
-    left = np.uint64(start)
-    right = np.uint64(0)
-    for i in range(np.uint64(start), np.uint64(stop)):
-        element = elements[i]
-        is_left = table[column[np.uint64(element >> 32), lane]]
-        elements[left] = element
-        scratch[right] = element
-        left += is_left
-        right += np.uint64(1) - is_left
-    for i in range(right):
-        elements[left + i] = scratch[i]
-    return np.int64(left)
-
-
-@helper
-def node_histogram(words, by_row, elements, scratch, leaf, payloads, rules, stride, histogram):
-    """Sum the rows of a leaf, channel by channel: gradients, then counts and label weights if asked for.
-
-    The seam for growing on several machines: everything the grower learns about rows passes through here.
-    """
-    n_rows = leaf.stop - leaf.start
-    is_scattered = n_rows * SCATTERED < len(by_row)
-    for channel in range(len(histogram)):
-        source = elements
-        start = leaf.start
-        if channel > 0:
-            relabel(elements, leaf.start, leaf.stop, payloads[channel - 1], scratch)
-            source = scratch
-            start = 0
-        if is_scattered:
-            fill_scattered(by_row, source, start, start + n_rows, histogram[channel], stride)
-        else:
-            fill_histogram(words, source, start, start + n_rows, histogram[channel], stride)
-
-
-@helper
-def start_root(leaf, elements, n_rows, payloads, rules):
-    """Make the leaf that holds all rows; its value bounds are the caller's."""
+@inlined
+def start_root(growth, team, n_rows):
+    """Make the leaf that holds all rows, with its histogram; its value bounds are the caller's."""
+    leaf = growth.leaves[0]
     leaf.node = 0
     leaf.start = 0
     leaf.stop = n_rows
     leaf.slot = 0
     leaf.depth = 0
     leaf.groups = ~np.uint64(0)
+    node_histogram(growth, team, np.int64(0))
     total = np.int64(0)
     labels = np.int64(0)
-    for i in range(n_rows):
-        total += widen(elements[i])
-    if rules.label_channel >= 0:
-        payload = payloads[rules.label_channel - 1]
-        for i in range(n_rows):
-            labels += widen(np.int64(payload[elements[i] >> 32]))
+    channel = growth.rules.label_channel
+    for code in range(stride_of(growth)):  # every row has one code of the first feature
+        total += growth.histograms[0, 0, code]
+        if channel >= 0:
+            labels += growth.histograms[0, channel, code]
     leaf.total = total
     leaf.labels = labels
 
@@ -209,96 +144,73 @@ def copy_leaf(source, target):
     target.left_labels = source.left_labels
 
 
-GROW_SIGNATURE = types.int64(
-    types.uint8[:, :, ::1],
-    types.uint64[:, ::1],
-    types.uint64[:, ::1],
-    types.int64[::1],
-    types.int64[::1],
-    types.int64,
-    types.uint32[:, ::1],
-    types.int64[:, :, ::1],
-    FEATURES_TYPE,
-    RULES_TYPE,
-    types.float64[::1],
-    LEAVES,
-    NODES,
-)
+@inlined
+def help_grow(growth, team, thread):
+    """Do chunks of what another thread grows, until there is nothing to do for a while."""
+    chunk = next_chunk(team)
+    while chunk >= 0:
+        do_chunk(growth, team, thread, chunk)
+        finish(team)
+        chunk = next_chunk(team)
 
 
-@kernel(GROW_SIGNATURE)
-def grow_tree(
-    codes,
-    words,
-    by_row,
-    elements,
-    scratch,
-    n_rows,
-    payloads,
-    histograms,
-    features,
-    rules,
-    scales,
-    leaves,
-    nodes,
-):
-    """Grow a tree on the rows in `elements[:n_rows]`; return its number of nodes.
-
-    Parameters
-    ----------
-    codes, words : the same bin codes as uint8 (n_groups, n, 8) and as uint64 (n_groups, n)
-    by_row : `words` transposed, uint64 (n, n_groups), or no rows where that is not worth its memory
-    elements, scratch : int64 (n,); on return the rows of a leaf lie together, in `leaves[k].start:stop`
-    payloads : uint32 (n_channels - 1, n): what further channels sum, by row
-    histograms : int64 (max_leaf_nodes, n_channels, n_groups * 8 * stride)
-    leaves : LEAF (max_leaf_nodes + 1,); `leaves[0].lower` and `.upper` bound the values, the last is scratch
-    nodes : NODE (2 * max_leaf_nodes - 1,); children are indices into it
-    """
-    stride = histograms.shape[2] // (8 * len(words))
+@inlined
+def split_leaf(growth, team, k, n_leaves, n_nodes):
+    """Split leaf `k`: its children become leaf `k` and leaf `n_leaves`, nodes `n_nodes` and the next."""
+    leaves, nodes, rules, scales = growth.leaves, growth.nodes, growth.rules, growth.scales
     parent = leaves[len(leaves) - 1]
-    start_root(leaves[0], elements, n_rows, payloads, rules)
-    write_node(nodes[0], leaves[0], rules, scales)
-    node_histogram(words, by_row, elements, scratch, leaves[0], payloads, rules, stride, histograms[0])
-    find_split(leaves[0], histograms[0], features, rules, scales, stride)
-    n_leaves = 1
-    n_nodes = 1
+    node = nodes[leaves[k].node]
+    write_split(node, leaves[k], growth.features, n_nodes)
+    copy_leaf(leaves[k], parent)
+    feature = parent.feature
+    middle = part_rows(growth, team, parent, parent.node)
+    left = leaves[k]
+    right = leaves[n_leaves]
+    groups = parent.groups & growth.features.groups[feature]
+    left_labels = parent.left_labels
+    right_labels = parent.labels - left_labels
+    right_total = parent.total - parent.left_total
+    start_child(left, parent, n_nodes, parent.start, middle, parent.left_total, left_labels, groups)
+    start_child(right, parent, n_nodes + 1, middle, parent.stop, right_total, right_labels, groups)
+    if growth.features.monotonic[feature] != 0:
+        order_children(left, right, growth.features.monotonic[feature], rules, scales)
+    write_node(nodes[n_nodes], left, rules, scales)
+    write_node(nodes[n_nodes + 1], right, rules, scales)
+
+
+@kernel(types.int64(GROWTH_TYPE, TEAM_TYPE, types.int64, types.int64))
+def grow_tree(growth, team, thread, n_rows):
+    """Grow a tree on the rows in `elements[:n_rows]` and return its number of nodes; see `Growth`.
+
+    Thread 0 grows; others help, and return 0 when there has been nothing to do for about a millisecond. One
+    entry point for both, because they share most of the code that has to be compiled.
+    """
+    if thread > 0:
+        help_grow(growth, team, thread)
+        return 0
+    leaves, rules = growth.leaves, growth.rules
+    start_root(growth, team, n_rows)
+    write_node(growth.nodes[0], leaves[0], rules, growth.scales)
+    find_leaf_split(growth, np.int64(0))
+    n_leaves = np.int64(1)
+    n_nodes = np.int64(1)
     while n_leaves < rules.max_leaf_nodes:
         k = best_leaf(leaves, n_leaves)
         if k < 0:
             break
-        node = nodes[leaves[k].node]
-        write_split(node, leaves[k], features, n_nodes)
-        copy_leaf(leaves[k], parent)
-        feature = parent.feature
-        missing = features.n_bins[feature]
-        middle = partition(codes, elements, scratch, parent.start, parent.stop, node, missing)
-        left = leaves[k]
-        right = leaves[n_leaves]
-        groups = parent.groups & features.groups[feature]
-        left_labels = parent.left_labels
-        right_labels = parent.labels - left_labels
-        right_total = parent.total - parent.left_total
-        start_child(left, parent, n_nodes, parent.start, middle, parent.left_total, left_labels, groups)
-        start_child(right, parent, n_nodes + 1, middle, parent.stop, right_total, right_labels, groups)
-        if features.monotonic[feature] != 0:
-            order_children(left, right, features.monotonic[feature], rules, scales)
-        write_node(nodes[n_nodes], left, rules, scales)
-        write_node(nodes[n_nodes + 1], right, rules, scales)
+        split_leaf(growth, team, k, n_leaves, n_nodes)
         n_nodes += 2
         slot = n_leaves
         n_leaves += 1
-        if n_leaves == rules.max_leaf_nodes or left.depth >= rules.max_depth:
+        if n_leaves == rules.max_leaf_nodes or leaves[k].depth >= rules.max_depth:
             continue
-        small_is_left = middle - parent.start <= parent.stop - middle
-        small = left if small_is_left else right
-        large = right if small_is_left else left
-        small.slot = slot
-        large.slot = parent.slot
-        node_histogram(words, by_row, elements, scratch, small, payloads, rules, stride, histograms[slot])
-        for channel in range(histograms.shape[1]):
-            subtract(histograms[parent.slot, channel], histograms[slot, channel])
-        find_split(small, histograms[slot], features, rules, scales, stride)
-        find_split(large, histograms[parent.slot], features, rules, scales, stride)
+        is_left_small = leaves[k].stop - leaves[k].start <= leaves[slot].stop - leaves[slot].start
+        small = k if is_left_small else slot
+        large = slot if is_left_small else k
+        leaves[small].slot = slot
+        leaves[large].slot = leaves[len(leaves) - 1].slot
+        node_histogram(growth, team, small)
+        split_children(growth, team, small, large)
     return n_nodes
 
 

@@ -11,11 +11,8 @@ from pkboost_core.compiled import helper, prefetch
 
 LOW_HALF = 0xFFFFFFFF
 
-SPARSE = 6
-"""Nodes with less than one in so many rows of the table prefetch their codes: 2-9 times faster at 1M."""
-
 BLOCK = 256
-"""Rows gathered at a time by `fill_scattered`: their codes stay in the first-level cache."""
+"""Rows gathered at a time by `add_scattered`: their codes stay in the first-level cache."""
 
 BATCH = 64
 """Rows whose codes are requested ahead."""
@@ -82,13 +79,10 @@ def request(words, elements, start, stop):
 
 
 @helper
-def fill_histogram(words, elements, start, stop, histogram, stride):
-    """Sum the rows `elements[start:stop]` into a cleared histogram, flat (n_groups * 8 * stride,)."""
-    histogram[:] = 0
-    n_groups, n_rows = words.shape
-    is_sparse = (stop - start) * SPARSE < n_rows
+def add_rows(words, elements, start, stop, is_sparse, histogram, stride):
+    """Add the rows `elements[start:stop]` to a histogram, flat (n_groups * 8 * stride,)."""
     step = BATCH if is_sparse else max(stop - start, 1)
-    for group in range(n_groups):
+    for group in range(len(words)):
         column = words[group]
         base = group * 8 * stride
         for first in range(start, stop, step):
@@ -115,12 +109,11 @@ def gather(by_row, elements, start, stop, words, renumbered):
 
 
 @helper
-def fill_scattered(by_row, elements, start, stop, histogram, stride):
-    """Do as `fill_histogram` for rows that lie far apart, from the codes of each row side by side.
+def add_scattered(by_row, elements, start, stop, histogram, stride):
+    """Do as `add_rows` for rows that lie far apart, from the codes of each row side by side.
 
     A row then costs one or two cache lines instead of one per group of features.
     """
-    histogram[:] = 0
     n_groups = by_row.shape[1]
     words = np.empty((n_groups, BLOCK), np.uint64)
     renumbered = np.empty(BLOCK, np.int64)
@@ -128,7 +121,16 @@ def fill_scattered(by_row, elements, start, stop, histogram, stride):
         last = min(first + BLOCK, stop)
         gather(by_row, elements, first, last, words, renumbered)
         for group in range(n_groups):
-            add_group(words[group], renumbered, 0, last - first, histogram, group * 8 * stride, stride)
+            add_group(
+                words[group], renumbered, np.int64(0), last - first, histogram, group * 8 * stride, stride
+            )
+
+
+@helper
+def add_histogram(histogram, other):
+    """Add another histogram to one, in place."""
+    for i in range(len(histogram)):
+        histogram[i] += other[i]
 
 
 @helper
@@ -143,4 +145,4 @@ def relabel(elements, start, stop, payload, out):
     """Copy elements with their 32-bit payload replaced by that of their row: another quantity to sum."""
     for i in range(start, stop):
         row = elements[i] >> 32
-        out[i - start] = (row << 32) | np.int64(payload[row])
+        out[i] = (row << 32) | np.int64(payload[row])

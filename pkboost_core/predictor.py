@@ -6,8 +6,10 @@ from numba import types
 from pkboost_core.binning import Binning
 from pkboost_core.compiled import as_records, helper, kernel
 from pkboost_core.ensemble import Ensemble
-from pkboost_core.grower import NODES, code_of, goes_left
 from pkboost_core.histogram import gradient_of, hessian_of, widen
+from pkboost_core.jobs import NODES
+from pkboost_core.leafmasks import BLOCK as ROWS
+from pkboost_core.leafmasks import FEWEST_ROWS, lowest_bit, reach, tabulate, unpack, walk
 from pkboost_core.splitting import RULES_TYPE, leaf_value
 
 BLOCK = 16_384
@@ -33,47 +35,71 @@ def leaf_ids(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
     return out
 
 
-@helper
-def leaf_of(codes, row, n_bins, nodes, root):
-    """Index of the leaf that a row falls into."""
-    position = root
-    node = nodes[position]
-    while not node.is_leaf:
-        feature = node.feature
-        left = goes_left(node, code_of(codes, feature, row), n_bins[feature])
-        position = node.left if left else node.right
-        node = nodes[position]
-    return position
-
-
 CODES = types.uint8[:, :, ::1]
+
+
+@helper
+def reach_leaves(codes, n_bins, nodes, tree_offsets, leaf, out):
+    """Add the value of every tree to the raw scores `out` (n, n_outputs), or write its leaves to `leaf`.
+
+    Whichever has no rows is left alone. Sums run over the trees in order, so that a row scores the same in
+    any company.
+    """
+    n_rows = max(len(out), len(leaf))
+    n_outputs = out.shape[1]
+    n_nodes = len(nodes)
+    is_used = np.zeros(len(n_bins), np.bool_)
+    inner = np.empty(n_nodes, np.int64)
+    lowest = np.empty(n_nodes, np.uint8)
+    span = np.empty(n_nodes, np.uint8)
+    clear = np.empty(n_nodes, np.uint64)
+    order = np.empty(n_nodes, np.int64)
+    n_leaves = np.zeros(len(tree_offsets) - 1, np.int64)
+    if n_rows >= FEWEST_ROWS:
+        for tree in range(len(n_leaves)):
+            first, last = tree_offsets[tree], tree_offsets[tree + 1]
+            n_leaves[tree] = tabulate(nodes, first, last, n_bins, is_used, inner, lowest, span, clear, order)
+    columns = np.empty((len(n_bins), ROWS), np.uint8)
+    masks = np.empty(ROWS, np.uint64)
+    found = np.empty(ROWS, np.int64)
+    for start in range(0, n_rows, ROWS):
+        stop = min(start + ROWS, n_rows)
+        unpack(codes, start, stop, is_used, columns)
+        for tree in range(len(n_leaves)):
+            first = tree_offsets[tree]
+            if n_leaves[tree] > 0:
+                here = masks[: stop - start]
+                reach(nodes, first, n_leaves[tree], inner, lowest, span, clear, columns, here)
+                for r in range(stop - start):
+                    found[r] = order[first + np.int64(lowest_bit(masks[r]))]
+            else:
+                for r in range(stop - start):
+                    found[r] = walk(codes, start + r, n_bins, nodes, first)
+            if len(out) > 0:
+                for r in range(stop - start):
+                    out[start + r, tree % n_outputs] += nodes[found[r]].value
+            if len(leaf) > 0:
+                for r in range(stop - start):
+                    leaf[start + r, tree] = found[r] - first
 
 
 @kernel(types.void(CODES, types.int64[::1], NODES, types.int64[::1], types.float64[:, ::1]))
 def add_trees(codes, n_bins, nodes, tree_offsets, out):
     """Add the value of every tree to the raw scores of every row."""
-    n_rows, n_outputs = out.shape
-    for tree in range(len(tree_offsets) - 1):
-        root = tree_offsets[tree]
-        output = tree % n_outputs
-        for row in range(n_rows):
-            out[row, output] += nodes[leaf_of(codes, row, n_bins, nodes, root)].value
+    reach_leaves(codes, n_bins, nodes, tree_offsets, np.empty((0, 1), np.int64), out)
 
 
 @kernel(types.void(CODES, types.int64[::1], NODES, types.int64[::1], types.int64[:, ::1]))
 def find_leaves(codes, n_bins, nodes, tree_offsets, out):
     """Write the leaf of every row and tree, counted from the tree's root."""
-    for tree in range(len(tree_offsets) - 1):
-        root = tree_offsets[tree]
-        for row in range(len(out)):
-            out[row, tree] = leaf_of(codes, row, n_bins, nodes, root) - root
+    reach_leaves(codes, n_bins, nodes, tree_offsets, out, np.empty((0, 1)))
 
 
 @kernel(types.void(CODES, types.int64[::1], NODES, types.float64[::1]))
 def add_tree(codes, n_bins, nodes, raw):
     """Add the value of one tree, whose root is `nodes[0]`, to one raw score per row."""
-    for row in range(len(raw)):
-        raw[row] += nodes[leaf_of(codes, row, n_bins, nodes, 0)].value
+    offsets = np.array([0, len(nodes)])
+    reach_leaves(codes, n_bins, nodes, offsets, np.empty((0, 1), np.int64), raw.reshape(-1, 1))
 
 
 @kernel(
@@ -100,14 +126,14 @@ def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules,
     sums = np.zeros((n_nodes, 2), np.int64)
     lower = np.full(n_nodes, -bound)
     upper = np.full(n_nodes, bound)
-    leaf = np.empty(n_rows, np.int32)
+    leaf = np.empty((n_rows, 1), np.int64)
+    reach_leaves(codes, n_bins, nodes, np.array([0, n_nodes]), leaf, np.empty((0, 1)))
     for n in range(n_nodes):
         nodes[n].count = 0
         nodes[n].cover = 0.0
     for row in range(n_rows):
-        position = leaf_of(codes, row, n_bins, nodes, 0)
+        position = leaf[row, 0]
         value = widen(elements[row])
-        leaf[row] = position
         sums[position, 0] += gradient_of(value)
         sums[position, 1] += hessian_of(value)
         nodes[position].count += 1
@@ -139,7 +165,7 @@ def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules,
                 upper[below] = middle
                 lower[above] = middle
     for row in range(n_rows):
-        raw[row] += nodes[leaf[row]].value
+        raw[row] += nodes[leaf[row, 0]].value
 
 
 @helper

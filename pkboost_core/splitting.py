@@ -309,7 +309,7 @@ def scan_categories(leaf, feature, sums, counts, labels, features, rules, scales
             left_count += counts[code]
         if rules.label_channel >= 0:
             left_labels += labels[code]
-        gain = split_gain(leaf, left, left_count, left_labels, 0, rules, scales, parent, mi_weight)
+        gain = split_gain(leaf, left, left_count, left_labels, np.int64(0), rules, scales, parent, mi_weight)
         if gain > leaf.gain:
             record_split(leaf, gain, feature, 0, False, left, left_labels)
             best = place

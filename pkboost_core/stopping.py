@@ -72,28 +72,34 @@ def fit_trees(
     """Grow trees on `rows` and find out how many to keep.
 
     `held` are rows to stop on in place of a share of `rows`; no refit follows then. `units` number the groups
-    of rows that are never divided, from 0 without gaps. Folds are fitted side by side on `n_threads`.
+    of rows that are never divided, from 0 without gaps. Trees are grown
+    on `n_threads`; folds, one thread each, side by side.
     """
     if held is not None:
-        fit = boost(rows, plan if stopping.is_early else replace(plan, patience=plan.n_trees), held)
+        patient = plan if stopping.is_early else replace(plan, patience=plan.n_trees)
+        fit = boost(rows, patient, held, n_threads)
         return judged(fit.trees, fit.losses, fit.raw, held)
     if not stopping.is_early:
-        return unjudged(boost(rows, plan).trees)
+        return unjudged(boost(rows, plan, None, n_threads).trees)
     strata = strata_of_units(units, plan.loss.strata(rows.loss_target))
     fewest = n_outside_largest(strata)
     if fewest * stopping.share >= MIN_HELD_OUT_POSITIVES:
         is_held = stratified_share(strata, stopping.share, rng)[units]
-        return _fit_with_holdout(rows, plan, is_held, stopping.is_refitted)
+        return _fit_with_holdout(rows, plan, is_held, stopping.is_refitted, n_threads)
     if fewest < 2:
-        return unjudged(boost(rows, replace(plan, n_trees=min(plan.n_trees, UNCHECKED_TREES))).trees)
+        few = replace(plan, n_trees=min(plan.n_trees, UNCHECKED_TREES))
+        return unjudged(boost(rows, few, None, n_threads).trees)
     folds = stratified_folds(strata, min(N_FOLDS, fewest), rng)[units]
     best, raw = cross_validate(rows, plan, folds, n_threads)
-    return judged(boost(rows, replace(plan, n_trees=best)).trees, np.zeros(0), raw, rows)
+    trees = boost(rows, replace(plan, n_trees=best), None, n_threads).trees
+    return judged(trees, np.zeros(0), raw, rows)
 
 
-def _fit_with_holdout(rows: Rows, plan: Plan, is_held: np.ndarray, is_refitted: bool) -> Fitted:
+def _fit_with_holdout(
+    rows: Rows, plan: Plan, is_held: np.ndarray, is_refitted: bool, n_threads: int
+) -> Fitted:
     held = rows.take(np.flatnonzero(is_held))
-    fit = boost(rows.take(np.flatnonzero(~is_held)), plan, held)
+    fit = boost(rows.take(np.flatnonzero(~is_held)), plan, held, n_threads)
     return judged(refit(fit.trees, rows, plan) if is_refitted else fit.trees, fit.losses, fit.raw, held)
 
 

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
 from pkboost_core.binning import GROUP, Binning
 from pkboost_core.compiled import as_records
+from pkboost_core.crew import Crew
 from pkboost_core.dtypes import NODE
-from pkboost_core.grower import add_leaf_values, grow_tree, set_weighted_cover
+from pkboost_core.grower import add_leaf_values, set_weighted_cover
+from pkboost_core.jobs import Growth
 from pkboost_core.loss import Loss
 from pkboost_core.predictor import add_tree, find_leaves, refit_tree
 from pkboost_core.quantisation import hash_rows, quantise
@@ -126,68 +129,77 @@ def tree_seed(seed: int, tree: int) -> int:
 
 
 class TreeGrower:
-    """Grows one tree after another on the same rows."""
+    """Grows one tree after another on the same rows, on one thread or several; `close` ends the others."""
 
-    def __init__(self, rows: Rows, plan: Plan) -> None:
+    def __init__(self, rows: Rows, plan: Plan, n_threads: int = 1) -> None:
         self.state = GradientState(rows, plan)
         self.rows = rows
         self.plan = plan
         self._n_bins = plan.binning.n_bins
-        self._words = rows.codes.view(np.uint64)[:, :, 0]
-        is_large = rows.codes.nbytes > LARGE_CODES
-        self._by_row = np.ascontiguousarray((self._words if is_large else self._words[:, :0]).T)
-        self._scratch = np.empty(len(rows), dtype=np.int64)
         self._payloads = [self._channel_payloads(k) for k in range(plan.loss.n_outputs)]
-        stride = -(-(int(self._n_bins.max(initial=1)) + 1) // 8) * 8
-        width = len(rows.codes) * GROUP * stride
-        n_leaves = plan.rules.max_leaf_nodes
-        self._histograms = np.empty((n_leaves, 1 + len(self._payloads[0]), width), dtype=np.int64)
-        self._leaves = as_records(np.zeros(n_leaves + 1, dtype=LEAF))
-        self._nodes = as_records(np.zeros(2 * n_leaves - 1, dtype=NODE))
+        self._growth = self._make_growth()
+        self._crew = Crew(self._growth, n_threads)
+
+    def close(self) -> None:
+        """End the threads that help; no tree can be grown after that."""
+        self._crew.close()
 
     def grow(self, tree: int) -> np.ndarray:
         """Grow the next tree, add it to the raw scores of its output, return its nodes."""
-        plan, state = self.plan, self.state
+        plan, state, growth = self.plan, self.state, self._growth
         output = tree % plan.loss.n_outputs
         n_rows = state.pack(tree, plan.subsample)
-        self._leaves[0]["lower"], self._leaves[0]["upper"] = -plan.max_delta_step, plan.max_delta_step
-        n_nodes = grow_tree(
-            self.rows.codes,
-            self._words,
-            self._by_row,
-            state.elements,
-            self._scratch,
-            n_rows,
-            self._payloads[output],
-            self._histograms,
-            self._features(tree),
-            plan.rules,
-            state.scales,
-            self._leaves,
-            self._nodes,
-        )
-        nodes = self._nodes[:n_nodes].copy()
+        growth.leaves[0]["lower"], growth.leaves[0]["upper"] = -plan.max_delta_step, plan.max_delta_step
+        growth.features.is_active[:] = self._active_columns(tree)
+        if plan.loss.n_outputs > 1:
+            growth.payloads[:] = self._payloads[output]
+        n_nodes = self._crew.grow(n_rows)
+        nodes = growth.nodes[:n_nodes].copy()
         n_leaves = (n_nodes + 1) // 2
         if len(self.rows.weight):
-            set_weighted_cover(state.elements, self.rows.weight, self._leaves, nodes, n_leaves, n_nodes)
+            set_weighted_cover(state.elements, self.rows.weight, growth.leaves, nodes, n_leaves, n_nodes)
         raw = state.raw[output]
         if plan.loss.level is not None:
             state.renew(nodes, output, plan.loss.level, state.elements[:n_rows] >> 32)
         elif n_rows == len(self.rows):
-            add_leaf_values(state.elements, raw, self._leaves, nodes, n_leaves)
+            add_leaf_values(state.elements, raw, growth.leaves, nodes, n_leaves)
         else:
             add_tree(self.rows.codes, self._n_bins, nodes, raw)
         return nodes
 
-    def _features(self, tree: int) -> FeatureTable:
-        plan = self.plan
-        n_features = plan.binning.n_features
+    def _make_growth(self) -> Growth:
+        plan, rows = self.plan, self.rows
+        words = rows.codes.view(np.uint64)[:, :, 0]
+        is_large = rows.codes.nbytes > LARGE_CODES
+        stride = -(-(int(self._n_bins.max(initial=1)) + 1) // 8) * 8
+        width = len(rows.codes) * GROUP * stride
+        n_leaves, payloads = plan.rules.max_leaf_nodes, self._payloads[0]
+        is_active = np.ones(plan.binning.n_features, dtype=np.bool_)
+        return Growth(
+            codes=rows.codes,
+            words=words,
+            by_row=np.ascontiguousarray((words if is_large else words[:, :0]).T),
+            elements=self.state.elements,
+            scratch=np.empty(len(rows), dtype=np.int64),
+            payloads=payloads.copy() if plan.loss.n_outputs > 1 else payloads,
+            histograms=np.empty((n_leaves, 1 + len(payloads), width), dtype=np.int64),
+            features=FeatureTable(
+                self._n_bins, plan.binning.is_categorical, plan.monotonic, is_active, plan.groups
+            ),
+            rules=plan.rules,
+            scales=self.state.scales,
+            leaves=as_records(np.zeros(n_leaves + 1, dtype=LEAF)),
+            nodes=as_records(np.zeros(2 * n_leaves - 1, dtype=NODE)),
+        )
+
+    def _active_columns(self, tree: int) -> np.ndarray:
+        plan, n_features = self.plan, self.plan.binning.n_features
         is_active = np.ones(n_features, dtype=np.bool_)
         if plan.colsample < 1.0 and n_features:
             kept = max(1, round(plan.colsample * n_features))
             rng = np.random.default_rng([plan.seed, tree, 1])
             is_active[rng.permutation(n_features)[kept:]] = False
-        return FeatureTable(self._n_bins, plan.binning.is_categorical, plan.monotonic, is_active, plan.groups)
+        return is_active
 
     def _channel_payloads(self, output: int) -> np.ndarray:
         """Return what further channels sum for the trees of an output, uint32 (n_channels - 1, n)."""
@@ -210,13 +222,19 @@ def label_payload(target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, f
     return packed.astype(np.uint32), 1.0 / scale
 
 
-def boost(rows: Rows, plan: Plan, holdout: Rows | None = None) -> Boosted:
+def boost(rows: Rows, plan: Plan, holdout: Rows | None = None, n_threads: int = 1) -> Boosted:
     """Grow trees on `rows` until the held-out loss has not improved for `plan.patience` rounds.
 
     A round is one tree per output. Without `holdout` all `plan.n_trees` rounds are grown. The trees after
     the best round are dropped; `raw` are the held-out scores (the scores of `rows` without a holdout) there.
+    Every tree is grown on `n_threads`, which changes no byte.
     """
-    grower, loss, n_outputs = TreeGrower(rows, plan), plan.loss, plan.loss.n_outputs
+    with closing(TreeGrower(rows, plan, n_threads)) as grower:
+        return _boost(grower, plan, holdout)
+
+
+def _boost(grower: TreeGrower, plan: Plan, holdout: Rows | None) -> Boosted:
+    loss, n_outputs = plan.loss, plan.loss.n_outputs
     trees: list[np.ndarray] = []
     losses: list[float] = []
     held_raw = np.empty((n_outputs, 0)) if holdout is None else base_raw(holdout, plan)

@@ -1,5 +1,8 @@
 """What any grown ensemble looks like, on whatever columns it was grown."""
 
+import os
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,6 +43,37 @@ def test_codes_kept_by_row_as_well_change_no_byte(data, options, monkeypatch):
     small = fitted(*data, **options).ensemble_.nodes
     monkeypatch.setattr(training, "LARGE_CODES", 0)
     assert fitted(*data, **options).ensemble_.nodes.tobytes() == small.tobytes()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"subsample": 0.7, "colsample": 0.7}, {"min_samples_leaf": 5, "mi_weight": 0.3}]
+)
+def test_the_number_of_threads_changes_no_byte(options, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(40_000, 9))
+    X[:, 7] = rng.integers(0, 30, len(X))
+    X[rng.random(X.shape) < 0.1] = np.nan
+    y = np.nansum(X[:, :3], axis=1) + (X[:, 7] % 3 == 1) + rng.normal(size=len(X)) > 1.5
+    options = options | {"categorical_features": [7], "n_estimators": 4}
+    alone, *shared = (fitted(X, y, n_threads=n, **options) for n in (1, 2, 5))
+    for model in shared:
+        assert model.ensemble_.nodes.tobytes() == alone.ensemble_.nodes.tobytes()
+
+
+def test_helpers_take_part_and_end_with_the_fit(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    joined = np.zeros(3, dtype=bool)
+
+    def watch(n_trees, loss):
+        helpers = [thread for thread in threading.enumerate() if thread.name.startswith("pkboost")]
+        joined[len(helpers) - 1] = True
+
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(3000, 4))
+    fitted(X, X[:, 0] > 0, n_threads=3, callbacks=[watch])
+    np.testing.assert_array_equal(joined, [False, True, False])
+    assert not any(thread.name.startswith("pkboost") for thread in threading.enumerate())
 
 
 def test_limits_hold(data):
