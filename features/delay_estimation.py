@@ -29,6 +29,10 @@ TAIL_FACTOR = 4.0
 _DAY = 86_400e6
 
 
+class TooFewWinsError(ValueError):
+    """Not enough wins for a delay curve; learning from mature labels needs none."""
+
+
 def estimate_delay_curve(
     wins: pl.DataFrame,
     as_of: date,
@@ -53,7 +57,9 @@ def estimate_delay_curve(
     Raises
     ------
     ValueError
-        A column is missing, or fewer than `MIN_AT_RISK` wins could have been seen at any age.
+        A column is missing.
+    TooFewWinsError
+        Fewer than `MIN_AT_RISK` wins could have been seen at any age.
     """
     delays, limits, names = _truncated_sample(wins, as_of, segment, event)
     support = _supported_age(delays, limits)
@@ -139,7 +145,7 @@ def _supported_age(delays: FloatArray, limits: FloatArray) -> float:
         candidates[_at_risk(delays, limits, candidates) >= MIN_AT_RISK] if len(candidates) else candidates
     )
     if not len(enough):
-        raise ValueError(
+        raise TooFewWinsError(
             f"{len(delays)} wins are too few for a delay curve: at no age could {MIN_AT_RISK} of them have "
             "been seen; wait for more, or train on mature labels only"
         )

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.delay import DelayCurve, FloatArray
-from features.delay_estimation import MIN_AT_RISK, estimate_delay_curve
+from features.delay_estimation import TooFewWinsError, estimate_delay_curve
 from features.sources import Datetime, Sources
 
 BoolArray = NDArray[np.bool_]
@@ -102,19 +102,22 @@ class LateLabels:
     def delay_curve(self, day: date) -> DelayCurve | None:
         """Estimate the share of the window's wins that is known by each age after the snapshot.
 
-        Reporting and ingestion lags are in it, because it is compared with what has arrived. None where
-        fewer than `MIN_AT_RISK` rows have a win known before `day`.
+        Reporting and ingestion lags are in it, because it is compared with what has arrived. None where the
+        wins known before `day` are too few to reach the horizon: a curve that ends earlier would call open
+        leads settled.
         """
         won = self.is_won(day)
-        if won.sum() < MIN_AT_RISK:
-            return None
         known = self.snapshots[won].astype("datetime64[us]") + (self.win_days[won] * _DAY).astype(
             "timedelta64[us]"
         )
         wins = pl.DataFrame(
             {"created_at": self.snapshots[won], "known_at": known, "segment": self.segments[won]}
         ).with_columns(pl.col("created_at", "known_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
-        return estimate_delay_curve(wins, day, segment="segment")
+        try:
+            curve = estimate_delay_curve(wins, day, segment="segment")
+        except TooFewWinsError:
+            return None
+        return curve if curve.support_days >= self.horizon_days else None
 
 
 def late_labels(

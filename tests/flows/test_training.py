@@ -80,6 +80,15 @@ def test_soft_labels_add_settled_and_open_rows_of_the_weeks_since(past: History)
     assert soft.open_odds[is_open & (age > 40)].mean() < soft.open_odds[is_open & (age < 20)].mean()
 
 
+def test_too_few_wins_for_a_delay_curve_leave_mature_labels_alone():
+    few = history(crm(120), day(200), SETTINGS)
+    assert few.labels.is_won(few.as_of).sum() > 20
+    assert few.curve is None
+    soft, mature = (few.known_at(few.as_of, recipe, SETTINGS) for recipe in (SOFT, MATURE))
+    assert soft.frame.equals(mature.frame)
+    assert not soft.open_odds.any()
+
+
 def test_a_window_counts_from_the_newest_mature_snapshot_and_keeps_what_is_newer(past: History):
     for labels in ("mature", "soft"):
         rows = past.known_at(past.as_of, Recipe("short", labels, window_days=28), SETTINGS)
