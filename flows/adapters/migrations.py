@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import PurePosixPath
@@ -100,8 +101,9 @@ def _checksum(text: str) -> str:
 def install_source(database: Database, adapter: str, schema: str | None = None) -> None:
     """Replace the views of schema `source` by those of `sql/source/<adapter>/` and `sql/intermediate/`.
 
-    Files run in order of name, in one transaction. When the same text is already installed nothing is
-    touched, so that views users built on top stay. Another adapter takes the clock back to the calendar.
+    Files run in order of name, in one transaction. When the same text is already installed and every view is
+    there nothing is touched, so that views users built on top stay. Another adapter takes the clock back to
+    the calendar.
 
     Parameters
     ----------
@@ -127,7 +129,7 @@ def install_source(database: Database, adapter: str, schema: str | None = None) 
             replica, missing = _look_at_replica(connection, adapter, schema)
             files = replica | files
         checksum = _checksum("".join(files.values()))
-        if _installed(connection) == (adapter, checksum):
+        if _installed(connection) == (adapter, checksum) and _all_there(connection, files.values()):
             return
         _drop_views(connection)
         for path, text in files.items():
@@ -192,6 +194,15 @@ def missing_columns(database: Database) -> list[Missing]:
 
 def _installed(connection: psycopg.Connection[Any]) -> tuple[str, str] | None:
     return connection.execute("SELECT adapter, checksum FROM leadscore.source").fetchone()
+
+
+def _all_there(connection: psycopg.Connection[Any], texts: Iterable[str]) -> bool:
+    """Tell whether no view went since: a replication tool that alters a table may take its views along."""
+    n_made = sum(len(re.findall(r"^CREATE (?:OR REPLACE )?VIEW ", text, re.MULTILINE)) for text in texts)
+    row = connection.execute(
+        "SELECT count(*) FROM pg_views WHERE schemaname IN ('source', 'replica')"
+    ).fetchone()
+    return row is not None and row[0] >= n_made
 
 
 def _drop_views(connection: psycopg.Connection[Any]) -> None:

@@ -181,7 +181,10 @@ def _found_columns(connection: psycopg.Connection[Any]) -> dict[str, dict[str, s
 
 def _view_problems(view: str, found: dict[str, str] | None) -> Iterator[str]:
     if found is None:
-        yield f"view source.{view} is missing: run `leadscore simulate` or `leadscore import` to put it there"
+        yield (
+            f"view source.{view} is missing: run `leadscore simulate`, `leadscore import` or"
+            " `leadscore db install-source` to put it there"
+        )
         return
     for name, column in CONTRACT[view].items():
         problem = _column_problem(column, found.get(name))

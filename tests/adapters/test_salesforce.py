@@ -7,6 +7,7 @@ import pytest
 from features.sources import Sources
 from flows.adapters.database import Database
 from flows.adapters.migrations import SourceError, install_source, installed_source, missing_columns
+from flows.adapters.source_contract import SourceContractError, check_contract
 from tests.adapters.crm_fixtures import at, features_of, installed, land, read, respell, view
 
 AS_OF = date(2024, 4, 1)
@@ -177,6 +178,19 @@ def test_a_schema_that_is_not_there_and_one_that_is_no_salesforce_are_refused(cr
     assert installed_source(crm).schema == "salesforce"
 
 
+def test_views_that_went_with_an_altered_table_are_made_again(crm: Database) -> None:
+    with crm.connect() as connection:
+        connection.execute("ALTER TABLE salesforce.task DROP COLUMN call_type CASCADE")
+        connection.execute("ALTER TABLE salesforce.task ADD COLUMN call_type text")
+    with (
+        crm.connect("crm_reader") as connection,
+        pytest.raises(SourceContractError, match="db install-source"),
+    ):
+        check_contract(connection)
+    installed(crm, "salesforce")
+    assert read(crm, AS_OF)[0].activity.height == 11
+
+
 def test_what_is_not_replicated_is_empty_and_said(crm: Database) -> None:
     with crm.connect() as connection:
         connection.execute("ALTER TABLE salesforce.task DROP COLUMN completed_date_time CASCADE")
@@ -200,7 +214,7 @@ UPDATE salesforce.lead SET _fivetran_active = FALSE, _fivetran_end = '2024-02-14
 INSERT INTO salesforce.lead (
     id, created_date, is_converted, title, status, _fivetran_active, _fivetran_start, _fivetran_end
 ) VALUES (
-    'open', '2024-01-02 09:00Z', FALSE, 'Engineer', 'Open', FALSE, '2024-01-02 09:00Z', '2024-02-14 23:59:59.999Z'
+    'open', '2024-01-02 09:00Z', FALSE, 'Engineer', 'Open', FALSE, '2024-01-02 09:00Z', '2024-02-14 23:59:59Z'
 );
 UPDATE salesforce.lead SET _fivetran_start = '2024-02-15Z' WHERE id = 'open' AND _fivetran_active;
 """
