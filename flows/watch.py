@@ -150,7 +150,7 @@ def _settle(
 ) -> Watch:
     """Record everything in one transaction, then tell."""
     key, asked = settings.model_key, triggers(found.readings)
-    is_newest = is_newest_night(database, key, monitors[0], as_of)
+    is_newest = is_newest_night(database, key, as_of)
     opened: list[Trigger] = []
     with database.connect(ROLE) as connection:
         save_states(connection, key, found.states)

@@ -31,10 +31,8 @@ _SAVE = """
     ON CONFLICT (model_key, monitor, as_of_date)
     DO UPDATE SET state = EXCLUDED.state, recorded_at = clock_timestamp()
 """
-_FORGET = "DELETE FROM scoring.monitor_state WHERE model_key = %s AND monitor = %s AND as_of_date < %s"
 _IS_NEWEST = """
-    SELECT NOT EXISTS (SELECT FROM scoring.monitor_state
-                       WHERE model_key = %s AND monitor = %s AND as_of_date > %s)
+    SELECT NOT EXISTS (SELECT FROM scoring.monitor_state WHERE model_key = %s AND as_of_date > %s)
 """
 
 
@@ -66,13 +64,8 @@ def save_states(
             cursor.executemany(_SAVE, rows)
 
 
-def forget(connection: psycopg.Connection[Any], model_key: str, monitor: str, before: date) -> None:
-    """Delete states that are too old to be used."""
-    connection.execute(_FORGET, [model_key, monitor, before])
-
-
-def is_newest_night(database: Database, model_key: str, monitor: str, as_of: date) -> bool:
+def is_newest_night(database: Database, model_key: str, as_of: date) -> bool:
     """Whether no later night has been watched: only then are people told."""
     with database.connect(ROLE) as connection:
-        row = connection.execute(_IS_NEWEST, [model_key, monitor, as_of]).fetchone()
+        row = connection.execute(_IS_NEWEST, [model_key, as_of]).fetchone()
     return bool(row and row[0])

@@ -193,6 +193,18 @@ def test_broken_data_blocks_at_once_pages_when_confirmed_and_is_resolved(
     assert not page[-1], "the page is closed once the alarm has ended"
 
 
+def test_broken_data_in_a_night_of_the_past_tells_nobody(database, tidy, key):
+    world, settings, first = broken(tidy, "null"), settings_of(key), QUIET_NIGHTS[-1] + 1
+    watch_data(database, settings, tidy.at(first + 5), day(first + 5))
+    before = stored(database, key)["state"]
+    found = [watch_data(database, settings, world.at(first + k), day(first + k)) for k in range(3)]
+    assert all(one.blocked for one in found)
+    assert not any(one.pages for one in found)
+    assert stored(database, key)["page"] == []
+    later = [row for row in before if row[0] == day(first + 5)]
+    assert [row for row in stored(database, key)["state"] if row[0] == day(first + 5)] == later
+
+
 def test_rows_that_vanish_are_told_at_once(database, tidy, key):
     lead = tidy.sources.lead
     halved = replace(tidy, sources=replace(tidy.sources, lead=lead.gather_every(2)))
