@@ -114,8 +114,8 @@ def _evidence(
         as_of=night.as_of,
         evaluation=trained.evaluation,
         leakage=trained.leakage,
-        open_probabilities=_probabilities(trained.model, open_leads),
-        champion_probabilities=None if fallback is None else _probabilities(fallback.model, open_leads),
+        open_probabilities=probabilities(trained.model, open_leads),
+        champion_probabilities=None if fallback is None else probabilities(fallback.model, open_leads),
         segments=segments_of(open_leads.of(trained.model)),
         data_problems=[] if before is None else differences(DataFacts.from_dict(before), challenge.facts),
         integrity=night.integrity,
@@ -126,7 +126,8 @@ def _evidence(
     )
 
 
-def _probabilities(model: LeadModel, open_leads: OpenLeads) -> np.ndarray:
+def probabilities(model: LeadModel, open_leads: OpenLeads) -> np.ndarray:
+    """What a model says of tonight's open leads, float64 (n,)."""
     frame = open_leads.of(model)
     return model.predict_proba(frame.drop(NOT_FEATURES, strict=False)) if frame.height else np.zeros(0)
 

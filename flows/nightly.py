@@ -44,6 +44,7 @@ from flows.progress import Progress
 from flows.score_changes import with_parts
 from flows.scoring import score_open_leads
 from flows.search import search, why_rest
+from flows.succession import end_of_shadow, review
 from flows.training import TooFewConversionsError, Trained
 from flows.watch import Watch, watch_night
 
@@ -131,7 +132,7 @@ def training(as_of: date | None = None) -> dict[str, Any]:
     """Train and register a model whether it is due or not; the published scores stay."""
     with open_night(as_of, records_run=False) as night:
         champion = choose_model(night, read(night), always_train=True)
-        promotion.settle(night.database, night.registry, champion.promotion)
+        promotion.settle(night.database, night.registry, night.settings.model_key, champion.promotion)
         return night_report.training_summary(night, champion)
 
 
@@ -249,8 +250,11 @@ def choose_model(night: Night, sources: Sources, always_train: bool = False) -> 
     """
     champion, open_leads = _loaded(night), night.open_leads(sources)
     fallback = champion if champion is not None and can_score(night, open_leads, champion) else None
-    if fallback is not None and (found := _searched(night, sources, fallback)) is not None:
-        return found
+    if fallback is not None and not always_train:
+        champion = fallback = review(night, sources, fallback)
+        found = end_of_shadow(night, open_leads, fallback) or _searched(night, sources, fallback)
+        if found is not None:
+            return found
     due = "asked for" if always_train else _due(night, champion, fallback)
     if due is None and champion is not None:
         return champion
@@ -364,7 +368,7 @@ def publish_scores(night: Night, scores: pl.DataFrame, champion: Champion) -> No
             also=promotion.in_force(champion.promotion),
         )
         if champion.promotion is not None:
-            promotion.complete(night.database, night.registry, champion.promotion)
+            promotion.complete(night.database, night.registry, night.settings.model_key, champion.promotion)
 
 
 @task(name="judge", cache_policy=NO_CACHE)

@@ -8,7 +8,6 @@ registry's alias follows. A decision is
     done       when the alias has followed.
 """
 
-import logging
 from dataclasses import replace
 from datetime import date
 
@@ -16,10 +15,11 @@ import sqlalchemy as sa
 
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
-from flows.adapters.decisions import Decision
+from flows.adapters.decisions import Decision, Pair
 from flows.adapters.registry import CHALLENGER, ModelVersion, Registry, RegistryError
 
-log = logging.getLogger(__name__)
+WATCHED_DAYS = 91
+"""A promotion that has stood so long has proved itself; the next one is watched from its own day on."""
 
 
 def repair(database: Database, registry: Registry, model_key: str) -> str | None:
@@ -31,17 +31,18 @@ def repair(database: Database, registry: Registry, model_key: str) -> str | None
     if found is None:
         return None
     if found.state == decisions.PENDING:
-        decisions.finish(database, found.decision_id, decisions.ABANDONED, found.champion_before)
+        state = decisions.SHADOW if found.verdict == "shadow" else decisions.ABANDONED  # its turn comes again
+        decisions.finish(database, found.decision_id, state, found.champion_before)
         return f"version {found.challenger} was about to become champion and its scores were never published"
     try:
-        complete(database, registry, found)
+        complete(database, registry, model_key, found)
     except RegistryError as error:
         decisions.finish(database, found.decision_id, decisions.ABANDONED, found.champion_before)
         return f"version {found.challenger} was to become champion and is gone from the registry: {error}"
     return f"version {found.challenger} is in force; the registry has followed"
 
 
-def complete(database: Database, registry: Registry, decision: Decision) -> ModelVersion:
+def complete(database: Database, registry: Registry, model_key: str, decision: Decision) -> ModelVersion:
     """Let the registry follow a decision that is in force; again is harmless."""
     if decision.challenger is None:
         raise ValueError(f"decision {decision.decision_id} names no version to promote")
@@ -49,15 +50,17 @@ def complete(database: Database, registry: Registry, decision: Decision) -> Mode
         version = registry.rollback(decision.cause, decision.challenger)
     else:
         version = registry.promote(decision.challenger, decision.cause)
+        _follow(database, model_key, decision)
     decisions.finish(database, decision.decision_id, decisions.DONE, decision.challenger)
     return version
 
 
 def promote(database: Database, registry: Registry, model_key: str, decision: Decision) -> ModelVersion:
     """Make a version champion without publishing scores: the next night scores with it."""
+    _end_shadow(database, model_key)
     chosen = replace(decision, state=decisions.IN_FORCE, champion_after=decision.challenger)
     number = decisions.record(database, model_key, chosen)
-    return complete(database, registry, replace(chosen, decision_id=number))
+    return complete(database, registry, model_key, replace(chosen, decision_id=number))
 
 
 def intend(database: Database, model_key: str, decision: Decision) -> Decision:
@@ -71,13 +74,13 @@ def in_force(decision: Decision | None) -> list[sa.Executable]:
     return [] if decision is None else [decisions.put_in_force(decision.decision_id)]
 
 
-def settle(database: Database, registry: Registry, decision: Decision | None) -> None:
+def settle(database: Database, registry: Registry, model_key: str, decision: Decision | None) -> None:
     """Put a pending promotion in force without scores: the next night scores with it."""
     if decision is None:
         return
     with database.begin(score_runs.ROLE) as connection:
         connection.execute(decisions.put_in_force(decision.decision_id))
-    complete(database, registry, decision)
+    complete(database, registry, model_key, decision)
 
 
 def refuse(
@@ -139,6 +142,26 @@ def roll_back(
         database, model_key, str(earlier), also=[decisions.insertion(model_key, decision)]
     )
     repair(database, registry, model_key)
-    for purpose in ("roll_back", "shadow"):
-        decisions.end_pair(database, model_key, purpose)
+    decisions.end_pair(database, model_key, "roll_back")
+    _end_shadow(database, model_key)
     return registry.show(earlier), found
+
+
+def _follow(database: Database, model_key: str, decision: Decision) -> None:
+    """Watch the promotion; refits of the recipe in use go on with the evidence on the first of them."""
+    if decision.challenger is None or decision.champion_before in (None, decision.challenger):
+        return
+    pair = decisions.pair_of(database, model_key, "roll_back")
+    is_old = pair is not None and (decision.as_of - pair.since).days > WATCHED_DAYS
+    is_new = decision.is_new_recipe or decision.kind == "by_hand"
+    if pair is None or is_old or (is_new and pair.in_use != decision.challenger):
+        pair = Pair(decision.challenger, decision.champion_before, decision.as_of)
+    decisions.keep_pair(database, model_key, "roll_back", replace(pair, in_use=decision.challenger))
+
+
+def _end_shadow(database: Database, model_key: str) -> None:
+    """A challenger was compared with another champion: its candidacy is over."""
+    found = decisions.in_state(database, model_key, decisions.SHADOW)
+    if found is not None:
+        decisions.finish(database, found.decision_id, decisions.ABANDONED, found.champion_before)
+    decisions.end_pair(database, model_key, "shadow")

@@ -30,6 +30,9 @@ N_EVALUATION_ORIGINS = 4
 
 def why_rest(night: "Night", cause: str) -> str | None:
     """Say why there is no search for this cause tonight, or None: one a week is enough."""
+    watched = decisions.in_state(night.database, night.settings.model_key, decisions.SHADOW)
+    if watched is not None:
+        return f"version {watched.challenger} is in the shadow since {watched.as_of}: its turn comes first"
     last = decisions.last_search(night.database, night.settings.model_key, cause)
     rest = night.settings.search_rest_days
     if last is None or not 0 <= (night.as_of - last).days < rest:

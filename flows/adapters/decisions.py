@@ -166,6 +166,16 @@ def finish(database: Database, decision_id: int, state: str, champion_after: int
         )
 
 
+def leave_shadow(database: Database, decision_id: int, champion_before: int) -> None:
+    """Let a challenger out of the shadow: its promotion waits for its scores."""
+    with database.begin(ROLE) as connection:
+        connection.execute(
+            sa.update(_decision)
+            .where(_decision.c.decision_id == decision_id)
+            .values(state=PENDING, champion_before=_text(champion_before))
+        )
+
+
 def in_state(database: Database, model_key: str, *states: str) -> Decision | None:
     """Return the newest decision in one of these states, or None."""
     return _first(database, model_key, _decision.c.state.in_(states))

@@ -87,7 +87,7 @@ def night(database: Database, registry: Registry, day: int, version: int, n: int
     pending = promotion.intend(database, KEY, challenge(day, before, version))
     run = score_runs.start_run(database, KEY, date(2026, 5, day))
     publish(database, run, scores(version, n), also=promotion.in_force(pending))
-    promotion.complete(database, registry, pending)
+    promotion.complete(database, registry, KEY, pending)
 
 
 def champion_and_scores(database: Database, registry: Registry) -> tuple[int, int]:
