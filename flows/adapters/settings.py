@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     train_window_days: int = Field(default=365, ge=14)
     max_lead_age_days: int = Field(default=365, ge=1)
     min_train_positives: int = Field(default=40, ge=2)
-    recipe: str = "mature"
+    recipe: str = "soft"
     retrain_every_days: int = Field(default=1, ge=1)
     retrain_inline: bool = True
     holidays_file: Path | None = None
