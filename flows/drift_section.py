@@ -24,6 +24,8 @@ _CAPTIONS = {
     "T3": "Early wins against what the model expects: evidence of a fall or a rise.",
     "T5": "Days from lead to win: evidence that wins come sooner or later than they used to.",
 }
+WORTH_SAYING = 0.3
+"""Share of the limit from which a row without an alarm says what it sees."""
 _NO_EVIDENCE = 0.02
 """Statistics below this are drawn here: how little evidence there is says nothing."""
 
@@ -38,10 +40,12 @@ class Drift:
     ----------
     course : rows of `scoring.report_drift` up to tonight: as_of_date, monitor, subject, statistic, threshold,
         fired, action, words; in order of monitor, subject and date.
+    pages : open rows of `scoring.page`: cause, words, first_seen, last_seen, times_seen.
     notes : what cannot be watched yet, and why.
     """
 
     course: Sequence[Row] = ()
+    pages: Sequence[Row] = ()
     notes: Sequence[str] = ()
 
 
@@ -52,29 +56,43 @@ def render_drift(drift: Drift) -> str:
     figures = "".join(_figure(monitor, drift.course) for monitor in DRAWN)
     drawn = f'<div class="charts">{figures}</div>' if figures else ""
     notes = "".join(f'<p class="quiet">Not watched yet: {escape(note)}</p>' for note in drift.notes)
-    return f"<h2>Drift</h2>{_table(_newest(drift.course))}{notes}{drawn}"
+    pages = "".join(_page(page) for page in drift.pages)
+    return f"<h2>Drift</h2>{pages}{_table(_newest(drift.course))}{notes}{drawn}"
+
+
+def _page(page: Row) -> str:
+    times = f"raised {page['times_seen']} times since {page['first_seen']}, last on {page['last_seen']}"
+    if page["times_seen"] == 1:
+        times = f"raised on {page['first_seen']}"
+    return f'<p class="warning">{escape(_sentence(page))} <span class="quiet">({escape(times)})</span></p>'
 
 
 def _newest(course: Sequence[Row]) -> list[Row]:
-    """The last row of each subject; T1 and T4 as of their last night only."""
+    """The last night of each monitor: its alarms, and the row nearest to one."""
     last = {row["monitor"]: row["as_of_date"] for row in sorted(course, key=lambda r: r["as_of_date"])}
-    newest = {(row["monitor"], row["subject"]): row for row in course}
-    return [
-        row for (monitor, _), row in newest.items() if monitor in DRAWN or row["as_of_date"] == last[monitor]
-    ]
+    shown = []
+    for monitor, night in last.items():
+        rows = [row for row in course if row["monitor"] == monitor and row["as_of_date"] == night]
+        nearest = max(rows, key=_share)
+        shown += [row for row in rows if row["fired"] or row is nearest]
+    return sorted(shown, key=lambda row: (not row["fired"], row["monitor"]))
 
 
 def _table(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     head = '<th>watched</th><th>what it says</th><th class="number">of its limit</th><th>what it did</th>'
-    ordered = sorted(rows, key=lambda row: not row["fired"])
     body = "".join(
-        f"<tr><td>{escape(_NAMES[row['monitor']])}</td><td>{escape(_sentence(row))}</td>"
+        f"<tr><td>{escape(_NAMES[row['monitor']])}</td><td>{escape(_says(row))}</td>"
         f'<td class="number">{_share_words(row)}</td><td>{escape(_did(row))}</td></tr>'
-        for row in ordered
+        for row in rows
     )
     return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _says(row: Row) -> str:
+    """Its words, or that there is nothing to say: chance alone goes some way towards every limit."""
+    return _sentence(row) if row["fired"] or _share(row) >= WORTH_SAYING else "Nothing out of the ordinary"
 
 
 def _sentence(row: Row) -> str:
@@ -87,14 +105,15 @@ def _did(row: Row) -> str:
 
 
 def _share_words(row: Row) -> str:
+    return "reached" if row["fired"] else f"{min(_share(row), 0.99):.0%}"
+
+
+def _share(row: Row) -> float:
     """How far the evidence has come, on the scale on which it grows: in powers of ten."""
-    if row["fired"]:
-        return "reached"
     statistic, threshold = float(row["statistic"]), float(row["threshold"])
     if row["monitor"] == "T1":  # a p-value: the smaller the surer
         statistic, threshold = 1 / max(statistic, 1e-300), 1 / max(threshold, 1e-300)
-    share = math.log10(max(statistic, 1.0)) / math.log10(max(threshold, 1.0 + 1e-9))
-    return f"{min(share, 0.99):.0%}"
+    return math.log10(max(statistic, 1.0)) / math.log10(max(threshold, 1.0 + 1e-9))
 
 
 def _figure(monitor: str, course: Sequence[Row]) -> str:

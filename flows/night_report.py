@@ -11,6 +11,7 @@ from features.sources import Sources
 from flows.adapters import score_runs
 from flows.adapters.drift_table import course
 from flows.adapters.memory import PeakMemory
+from flows.adapters.page_table import open_pages
 from flows.champion import Champion
 from flows.drift_section import Drift
 from flows.evaluation import Evaluation
@@ -141,8 +142,14 @@ def _page(
         seconds=night.progress.seconds,
         warnings=night.warnings,
         delay_curve=model.delay_curve,
-        drift=Drift(course(night.database, night.settings.model_key, night.as_of), night.watched.notes),
+        drift=_drift(night),
     )
+
+
+def _drift(night: "Night") -> Drift:
+    key = night.settings.model_key
+    found = course(night.database, key, night.as_of)
+    return Drift(found, open_pages(night.database, key), night.watched.notes)
 
 
 def _line(lead: Mapping[str, Any]) -> TopLead:

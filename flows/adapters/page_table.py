@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 
 from flows.adapters.database import Database
 from flows.adapters.score_runs import ROLE
@@ -30,6 +31,10 @@ _RESOLVE_QUIET = """
     SET resolved_at = clock_timestamp(), resolved_by = 'quiet for ' || %(quiet)s || ' days'
     WHERE model_key = %(key)s AND monitor = ANY(%(monitors)s) AND resolved_at IS NULL
       AND last_seen <= %(day)s::date - %(quiet)s::integer
+"""
+_OPEN_PAGES = """
+    SELECT cause, words, first_seen, last_seen, times_seen FROM scoring.page
+    WHERE model_key = %s AND resolved_at IS NULL ORDER BY last_seen DESC, page_id
 """
 _UNDELIVERED = """
     SELECT page_id, cause, words, first_seen, delivered FROM scoring.page
@@ -87,6 +92,12 @@ def resolve_quiet(connection: psycopg.Connection[Any], model_key: str, as_of: da
     """Close the pages of T2 and T3 that nothing was added to for `QUIET_DAYS`."""
     values = {"key": model_key, "day": as_of, "quiet": QUIET_DAYS, "monitors": ["T2", "T3"]}
     connection.execute(_RESOLVE_QUIET, values)
+
+
+def open_pages(database: Database, model_key: str) -> list[dict[str, Any]]:
+    """Return cause, words, first_seen, last_seen and times_seen of the open pages, the newest first."""
+    with database.connect(ROLE) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_OPEN_PAGES, [model_key]).fetchall()
 
 
 def undelivered(database: Database, model_key: str, channels: Collection[str]) -> list[Page]:

@@ -36,7 +36,9 @@ def test_alarms_come_first_in_plain_words():
     )
     html = render_drift(Drift([*rows("T2", "loss at 7 days", [1.0, 0.5], 60.0), *fall]))
     body = html.split("<tbody>")[1]
-    assert body.index("Early wins are 38 % below what is expected") < body.index("As usual")
+    assert body.index("Early wins are 38 % below what is expected") < body.index(
+        "Nothing out of the ordinary"
+    )
     assert "reached" in body
     assert "asks for a search, pages" in body
     assert html.count("<svg") == 2
@@ -44,10 +46,25 @@ def test_alarms_come_first_in_plain_words():
 
 def test_only_the_last_night_of_t1_is_shown():
     old = rows("T1", "null_share lead.industry", [1e-9], 1e-4, "old news")
-    new = [{**row, "as_of_date": DAY + timedelta(days=9)} for row in rows("T1", "volume lead", [0.4], 1e-4)]
+    new = [{**row, "as_of_date": DAY + timedelta(days=9)} for row in rows("T1", "volume lead", [0.01], 1e-4)]
     html = render_drift(Drift([*old, *new]))
     assert "Old news" not in html
     assert "As usual" in html
+
+
+def test_open_pages_stay_in_sight_after_the_evidence_began_anew():
+    page = {"words": "early wins are 38 % below", "first_seen": DAY, "last_seen": DAY + timedelta(weeks=5)}
+    html = render_drift(Drift(rows("T3", "early wins fall", [300.0, 0.5]), [{**page, "times_seen": 2}]))
+    assert "Early wins are 38 % below" in html
+    assert "raised 2 times since 2026-03-02, last on 2026-04-06" in html
+    assert "reached" not in html
+
+
+def test_two_sides_without_an_alarm_are_one_row():
+    both = [*rows("T3", "early wins fall", [80.0], words="a fall"), *rows("T3", "early wins rise", [0.1])]
+    html = render_drift(Drift(both))
+    assert html.count("<tr>") == 2
+    assert "A fall" in html
 
 
 def test_the_share_of_the_limit_grows_with_the_evidence():
@@ -73,6 +90,7 @@ def test_the_chart_shows_limit_alarms_and_restart():
 
 def test_hostile_words_are_escaped():
     words = "country has a new level '<script>alert(1)</script>'"
-    html = render_drift(Drift(rows("T1", "new_levels <b>", [1e-9], 1e-4, words), ["<i>too few</i>"]))
+    page = {"words": words, "first_seen": DAY, "last_seen": DAY, "times_seen": 1}
+    html = render_drift(Drift(rows("T1", "new_levels <b>", [1e-9], 1e-4, words), [page], ["<i>too few</i>"]))
     assert "<script>" not in html
     assert "<i>" not in html
