@@ -10,7 +10,7 @@ import numpy as np
 
 from pkboost_core.binning import MAX_CATEGORIES
 from pkboost_core.estimator import conversion_warning
-from pkboost_core.frames import feature_names, read_columns
+from pkboost_core.frames import Column, Text, feature_names, read_columns
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,14 @@ class Columns:
         place = {name: at for at, name in enumerate(names)}
         return [place[name] for name in self.names]
 
-    def _encoded(self, j: int, column: np.ndarray) -> np.ndarray:
-        is_text, levels = column.dtype == object, self.levels.get(j)
-        if levels is not None and is_text:
+    def _encoded(self, j: int, column: Column) -> np.ndarray:
+        levels = self.levels.get(j)
+        if isinstance(column, Text):
+            if levels is None:
+                raise ValueError(f"column {self.label(j)!r} holds text, but held numbers in fit; convert it")
             code = {level: float(i) for i, level in enumerate(levels)}
-            return np.array([code.get(value, np.nan) for value in column], dtype=np.float32)
-        if is_text:
-            raise ValueError(f"column {self.label(j)!r} holds text, but held numbers in fit; convert it")
+            table = [code.get(level, np.nan) for level in column.levels]
+            return np.array([*table, np.nan], dtype=np.float32)[column.codes]  # -1, missing, is the last one
         if levels is not None and not np.isnan(column).all():
             raise ValueError(f"column {self.label(j)!r} holds numbers, but held text in fit; convert it")
         return column
@@ -115,8 +116,8 @@ def fit_columns(
     """
     read, names = read_columns(X), feature_names(X)
     n_columns = len(read) if isinstance(read, list) else read.shape[1]
-    text = {j: c for j, c in enumerate(read) if c.dtype == object} if isinstance(read, list) else {}
-    levels = {j: _levels(column) for j, column in text.items()}
+    texts = enumerate(read) if isinstance(read, list) else ()
+    levels = {j: _levels(column) for j, column in texts if isinstance(column, Text)}
     columns = Columns(n_columns, None if names is None else tuple(names), levels)
     if isinstance(read, list):
         read = _joined([columns._encoded(j, column) for j, column in enumerate(read)], n_rows_of(X))
@@ -129,9 +130,12 @@ def fit_columns(
     return columns, read, is_categorical
 
 
-def _levels(column: np.ndarray) -> tuple[str, ...]:
-    count = Counter(value for value in column if value is not None)
-    return tuple(sorted(count, key=lambda level: (-count[level], level))[:MAX_CATEGORIES])
+def _levels(text: Text) -> tuple[str, ...]:
+    count: Counter[str] = Counter()
+    for level, n in zip(text.levels, np.bincount(text.codes + 1)[1:], strict=False):
+        count[level] += int(n)
+    used = [level for level, n in count.items() if n > 0]
+    return tuple(sorted(used, key=lambda level: (-count[level], level))[:MAX_CATEGORIES])
 
 
 def _joined(columns: list[np.ndarray], n_rows: int) -> np.ndarray:

@@ -1,15 +1,34 @@
 """The columns of NumPy arrays, Polars and pandas frames as numbers or text, without importing any library.
 
-A column comes out as float32 or float64 (NaN = missing) or, if it holds text or categories, as an object
-array of str and None. A column without a single value counts as numbers.
+A column comes out as float32 or float64 (NaN = missing) or, if it holds text or categories, as `Text`. A
+column without a single value counts as numbers.
 """
 
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 _MISSING_TYPES = {"NoneType", "NAType", "NaTType"}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A column of text.
+
+    Attributes
+    ----------
+    levels : the different values, in any order
+    codes : int64 (n_rows,), position of each row's value among the levels, -1 where it is missing
+    """
+
+    levels: list[str]
+    codes: np.ndarray
+
+
+Column = np.ndarray | Text
 
 
 def feature_names(X: Any) -> list[str] | None:
@@ -26,7 +45,7 @@ def feature_names(X: Any) -> list[str] | None:
     return names
 
 
-def read_columns(X: Any) -> np.ndarray | list[np.ndarray]:
+def read_columns(X: Any) -> np.ndarray | list[Column]:
     """Return a matrix of floats as it is, anything else column by column.
 
     Raises
@@ -49,7 +68,7 @@ def read_columns(X: Any) -> np.ndarray | list[np.ndarray]:
         )
     if array.dtype.kind in "OU":
         return [_from_array(column, f"column {j}") for j, column in enumerate(array.T)]
-    return _from_array(array, "X")
+    return _as_float(array, "X")
 
 
 def _array(X: Any) -> np.ndarray:
@@ -61,35 +80,43 @@ def _array(X: Any) -> np.ndarray:
     return array
 
 
-def _from_polars(series: Any, label: str) -> np.ndarray:
+def _from_polars(series: Any, label: str) -> Column:
     polars, dtype = sys.modules["polars"], series.dtype
     if dtype == polars.Float32:
         return series.to_numpy()
     if dtype.is_numeric() or dtype in (polars.Boolean, polars.Null):
         return series.cast(polars.Float64).to_numpy()
     if dtype in (polars.String, polars.Categorical, polars.Enum):
-        return _as_text(series.cast(polars.String).to_list())
+        text = series.cast(polars.String)
+        levels = text.drop_nulls().unique().to_list()
+        codes = text.cast(polars.Enum(levels)).to_physical().cast(polars.Int64).fill_null(-1)
+        return _as_column(levels, codes.to_numpy())
     if dtype == polars.Object:
         return _from_objects(series.to_list(), label)
     raise _refusal(label, dtype)
 
 
-def _from_pandas(series: Any, label: str) -> np.ndarray:
+def _from_pandas(series: Any, label: str) -> Column:
     dtype = series.dtype
     if isinstance(dtype, np.dtype):
         return _from_array(series.to_numpy(), label)
     if dtype.name == "category" or dtype.kind in "OU":
-        return _as_text([None if _is_missing(v) else str(v) for v in series.astype(object)])
+        codes, levels = series.factorize()
+        return _as_column([str(level) for level in levels], codes)
     if dtype.kind in "iufb":
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     raise _refusal(label, dtype)
 
 
-def _from_array(array: np.ndarray, label: str) -> np.ndarray:
+def _from_array(array: np.ndarray, label: str) -> Column:
     if array.dtype.kind == "U":
-        return _as_text(array.tolist())
+        return _coded(array.tolist())
     if array.dtype.kind == "O":
         return _from_objects(array.tolist(), label)
+    return _as_float(array, label)
+
+
+def _as_float(array: np.ndarray, label: str) -> np.ndarray:
     if array.dtype.kind == "c":
         raise ValueError(f"{label}: Complex data not supported; pass real and imaginary part as two columns")
     if array.dtype.kind not in "fiub":
@@ -99,11 +126,11 @@ def _from_array(array: np.ndarray, label: str) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _from_objects(values: list[Any], label: str) -> np.ndarray:
+def _from_objects(values: list[Any], label: str) -> Column:
     known = [v for v in values if not _is_missing(v)]
     kinds = sorted({"text" if isinstance(v, str) else type(v).__name__ for v in known})
     if kinds == ["text"]:
-        return _as_text([None if _is_missing(v) else str(v) for v in values])
+        return _coded(None if _is_missing(v) else str(v) for v in values)
     if "text" in kinds:
         others = ", ".join(kind for kind in kinds if kind != "text")
         raise ValueError(f"{label} mixes text with {others}; make it all text or all numbers")
@@ -119,10 +146,14 @@ def _is_missing(value: Any) -> bool:
     return type(value).__name__ in _MISSING_TYPES or (isinstance(value, float) and value != value)
 
 
-def _as_text(values: list[str | None]) -> np.ndarray:
-    if all(value is None for value in values):
-        return np.full(len(values), np.nan)
-    return np.array(values, dtype=object)
+def _coded(values: Iterable[str | None]) -> Column:
+    position: dict[str, int] = {}
+    codes = [-1 if value is None else position.setdefault(value, len(position)) for value in values]
+    return _as_column(list(position), np.array(codes))
+
+
+def _as_column(levels: list[str], codes: np.ndarray) -> Column:
+    return Text(levels, codes.astype(np.int64)) if (codes >= 0).any() else np.full(len(codes), np.nan)
 
 
 def _refusal(label: str, dtype: Any) -> ValueError:
