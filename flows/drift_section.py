@@ -54,7 +54,7 @@ def render_drift(drift: Drift) -> str:
     if not drift.course and not drift.notes:
         return ""
     figures = "".join(_figure(monitor, drift.course) for monitor in DRAWN)
-    drawn = f'<div class="charts">{figures}</div>' if figures else ""
+    drawn = f'<div class="charts" style="margin-top: 12px">{figures}</div>' if figures else ""
     notes = "".join(f'<p class="quiet">Not watched yet: {escape(note)}</p>' for note in drift.notes)
     pages = "".join(_page(page) for page in drift.pages)
     return f"<h2>Drift</h2>{pages}{_table(_newest(drift.course))}{notes}{drawn}"
@@ -81,10 +81,10 @@ def _newest(course: Sequence[Row]) -> list[Row]:
 def _table(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
-    head = '<th>watched</th><th>what it says</th><th class="number">of its limit</th><th>what it did</th>'
+    head = '<th>watched</th><th>what it says</th><th>what it did</th><th class="number">of its limit</th>'
     body = "".join(
         f"<tr><td>{escape(_NAMES[row['monitor']])}</td><td>{escape(_says(row))}</td>"
-        f'<td class="number">{_share_words(row)}</td><td>{escape(_did(row))}</td></tr>'
+        f'<td>{escape(_did(row))}</td><td class="number">{_share_words(row)}</td></tr>'
         for row in rows
     )
     return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
