@@ -16,7 +16,7 @@ from typing import Any
 from cyclopts import App
 
 from flows import interruption
-from flows.commands import data, db, doctor, explain, models, monitor, nights, replay, warmup
+from flows.commands import data, db, doctor, explain, models, monitor, nights, replay, up, warmup
 from flows.commands.session import Answer, Output, UsageError
 
 FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
@@ -48,7 +48,8 @@ app.command(replay.replay, sort_key=8)
 app.command(models.app)
 app.command(db.app)
 app.command(doctor.app)
-app.command(warmup.warmup, sort_key=11)
+app.command(up.up, sort_key=11)
+app.command(warmup.warmup, sort_key=12)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

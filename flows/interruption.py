@@ -32,6 +32,17 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Ignore further requests while the body stops things: it is on its way, and must be short."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def check() -> None:
     """Raise what a signal asked for if the first time was dropped."""
     if _asked is not None:

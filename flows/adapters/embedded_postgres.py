@@ -64,6 +64,13 @@ def keeps_running(home: Path) -> bool:
     return (home / "postgres" / "keep-running").exists()
 
 
+def revive(home: Path) -> None:
+    """Start the home's server again if it died under a command that is still using it."""
+    state = make_state(home)
+    with _starting_or_stopping(state):
+        _start(state)
+
+
 def server_pid(home: Path) -> int | None:
     """Process id of the home's running server, or None."""
     process = _postmaster(find_rooms(home.resolve() / "postgres"))
