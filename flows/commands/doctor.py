@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flows.adapters.database import Database
     from flows.adapters.settings import Settings
     from flows.finding import Finding
-    from flows.leak_court import Ruling
+    from flows.leak_court import Ruling, Verdict
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _VERDICT_COLOURS = {"allowed": "green", "suspect": "yellow", "banned": "bold red"}
@@ -74,13 +74,14 @@ def court(
         return _sit(ablation, output)
     if (allow is None) == (ban is None) or not reason.strip():
         raise UsageError("rule on one column at a time, --allow or --ban, and give a --reason")
-    column, verdict = (allow, "allowed") if allow is not None else (ban, "banned")
+    column = allow or ban or ""
+    verdict: Verdict = "allowed" if allow is not None else "banned"
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
         import getpass
 
         from flows.adapters.leak_rulings import rule_by_hand
 
-        rule_by_hand(database, str(column), verdict, reason.strip(), reviewer or getpass.getuser())  # type: ignore[arg-type]
+        rule_by_hand(database, column, verdict, reason.strip(), reviewer or getpass.getuser())
     payload = {"status": "ruled", "column": column, "verdict": verdict, "reason": reason.strip()}
     return Answer(payload, lambda: f"{column} is {verdict}: {reason.strip()}")
 
