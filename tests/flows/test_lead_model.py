@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.delay import DelayCurve
 from features.matrix import fit_encoding, to_matrix
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange, from_pandas, pandas_input
 from pkboost_core import PKBoostClassifier
@@ -43,6 +44,15 @@ def model() -> LeadModel:
         LabelDefinition(60, 7, "c" * 64),
         TrainingRange(date(2026, 3, 1), date(2025, 1, 5), date(2025, 12, 24), 600, int(y.sum())),
         {"score_mapping": {"version": "odds-2026-03-01", "base_rate": 0.05}},
+        delay_curve=DelayCurve(
+            (0.0, 9.5, 67.0),
+            (0.0, 0.4, 1.0),
+            {"0-6 days": (0.0, 0.6, 1.0)},
+            90,
+            {"0-6 days": 30},
+            67.0,
+            "observed",
+        ),
     )
 
 
@@ -57,6 +67,7 @@ def test_a_loaded_model_is_the_saved_one(model: LeadModel, tmp_path: Path) -> No
     assert loaded.recipe == model.recipe
     assert loaded.encoding == model.encoding
     assert loaded.code_version == model.code_version
+    assert loaded.delay_curve == model.delay_curve
 
 
 def test_saving_twice_writes_the_same_bytes(model: LeadModel, tmp_path: Path) -> None:
@@ -81,6 +92,19 @@ def test_an_unknown_format_is_refused(model: LeadModel, tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99, "code_version": "9.9"}))
     with pytest.raises(ValueError, match=r"format 99, this leadscore reads up to 2.*made it \(9\.9\)"):
         LeadModel.load(tmp_path)
+
+
+def test_an_artefact_from_before_there_were_delay_curves_still_loads(
+    model: LeadModel, tmp_path: Path
+) -> None:
+    model.save(tmp_path)
+    path = tmp_path / "lead_model.json"
+    stored = json.loads(path.read_text()) | {"format_version": 1}
+    del stored["delay_curve"]
+    path.write_text(json.dumps(stored))
+    old, fresh = LeadModel.load(tmp_path), features(50, seed=3)
+    assert old.delay_curve is None
+    np.testing.assert_array_equal(old.predict_proba(fresh), model.predict_proba(fresh))
 
 
 def test_columns_in_another_order_are_refused_by_name(model: LeadModel) -> None:
