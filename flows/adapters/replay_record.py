@@ -10,8 +10,6 @@ from flows.adapters.database import Database
 from flows.adapters.score_runs import ROLE
 from flows.adapters.score_tables import score_pointer
 
-MONITORS = ("T1", "T2", "T3", "T4", "T5")
-
 
 def withdraw(database: Database, model_key: str) -> None:
     """Take a replay's scores out of force: they stay in the history, and salespeople never see them."""
@@ -21,8 +19,7 @@ def withdraw(database: Database, model_key: str) -> None:
 
 def drifts(database: Database, model_key: str, first: date, last: date) -> list[dict[str, Any]]:
     """Return what the monitors said from `first` to `last`, by monitor, subject and date."""
-    days = (last - first).days + 1
-    return drift_table.course(database, model_key, last, MONITORS, days)
+    return drift_table.course(database, model_key, last, (last - first).days + 1)
 
 
 def decided(database: Database, model_key: str, limit: int) -> list[dict[str, Any]]:
