@@ -1,5 +1,6 @@
 """Values to bin codes: quantile bins over rows, sorted levels for categories, one code for missing values."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,7 @@ def fit_binning(
     is_categorical: np.ndarray,
     sample_weight: np.ndarray | None,
     rng: np.random.Generator,
+    n_threads: int = 1,
 ) -> Binning:
     """Learn cut points from rows.
 
@@ -76,24 +78,36 @@ def fit_binning(
     sample_weight : ndarray of float64 or None
     rng : Generator
         Draws the sample of rows when there are more than `SAMPLE_ROWS`.
+    n_threads : int
+        Columns are sorted side by side on so many threads; the cuts are the same for any number.
     """
     if len(X) > SAMPLE_ROWS:
         rows = np.sort(rng.choice(len(X), SAMPLE_ROWS, replace=False))
         X = X[rows]
         sample_weight = None if sample_weight is None else sample_weight[rows]
-    thresholds = tuple(
-        _category_levels(column, sample_weight) if categorical else _cuts(column, max_bins, sample_weight)
-        for column, categorical in zip(X.T, is_categorical, strict=True)
-    )
+
+    def learn(first: int) -> list[np.ndarray]:
+        group = slice(first, first + GROUP)
+        columns = np.ascontiguousarray(X[:, group].T)
+        return [
+            _category_levels(column, sample_weight) if categorical else _cuts(column, max_bins, sample_weight)
+            for column, categorical in zip(columns, is_categorical[group], strict=True)
+        ]
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        groups = list(pool.map(learn, range(0, X.shape[1], GROUP)))
+    thresholds = tuple(cuts for group in groups for cuts in group)
     return Binning(thresholds, np.asarray(is_categorical, dtype=bool))
 
 
 def _cuts(column: np.ndarray, max_bins: int, sample_weight: np.ndarray | None) -> np.ndarray:
-    is_finite = np.isfinite(column)
     if sample_weight is None:
-        values = np.sort(column if is_finite.all() else column[is_finite]).astype(np.float64)
+        values = np.sort(column)  # NaN goes last
+        first, last = np.searchsorted(values, -np.inf, side="right"), np.searchsorted(values, np.inf)
+        values = values[first:last].astype(np.float64)
         weights = np.ones(len(values))
     else:
+        is_finite = np.isfinite(column)
         order = np.argsort(column[is_finite], kind="stable")
         values = column[is_finite][order].astype(np.float64)
         weights = sample_weight[is_finite][order].astype(np.float64)

@@ -26,10 +26,10 @@ WORD, DONE, CLOSED = 0, 16, 32
 FIELD = (1 << 20) - 1
 """Mask of a 20-bit field of the word: chunks of a job are fewer."""
 
-SPINS = 8192
-"""Looks at the word between two offers to let another process run."""
+SPINS = 65536
+"""Looks at the word between two offers to let another process run: some 70 us, longer than most jobs."""
 
-PATIENCE = 64
+PATIENCE = 16
 """Offers of an idle helper before it goes to sleep: about a millisecond."""
 
 KIND, FIRST, LAST, SIZE, SUBJECT, OTHER, JOINED = 0, 1, 2, 3, 4, 5, 8
