@@ -156,24 +156,6 @@ def rescore(p: ArrayLike, seen_share: ArrayLike) -> FloatArray:
     return chance * (1 - seen) / (1 - chance * seen)
 
 
-def chance_yet(p: ArrayLike, open_odds: ArrayLike) -> FloatArray:
-    """Return the chance to win of a lead whose being open multiplies its odds by `open_odds`: Bayes' theorem.
-
-    With `open_odds` = 1 - F it is `rescore(p, F)`. Where other ends (losses) become known too, a lead that is
-    still open has escaped those as well, and the factor is (1 - F) / (1 - L) with L their share seen by now:
-    leaving L out would call open leads too hopeless by as much as losses were recorded.
-
-    Parameters
-    ----------
-    p : chance to win at all, inside [0, 1).
-    open_odds : at least 0.
-    """
-    chance, factor = _chances(p), np.asarray(open_odds, dtype=np.float64)
-    if not np.all(factor >= 0):
-        raise ValueError("open_odds must be at least 0 without NaN")
-    return chance * factor / (1 - chance + chance * factor)
-
-
 def soft_label(is_won: ArrayLike, p: ArrayLike, seen_share: ArrayLike) -> FloatArray:
     """Return the label to train on: 1 for a win, `rescore(p, F)` for a lead without one so far.
 

@@ -75,7 +75,8 @@ class LateLabels:
         """Return the factor by which a row's odds of winning have changed because nothing has happened yet.
 
         (1 - F) / (1 - L), with F the share of wins and L the share of other ends known at the row's age, by
-        segment; 0 for settled rows, whose label needs no chance.
+        segment; 0 for settled rows, whose label needs no chance. A lead that is still open has escaped losses
+        as well as wins: leaving L out would call it too hopeless by as much as losses are recorded.
         """
         elapsed, is_open = self.elapsed(day), ~self.is_settled(day)
         odds = np.zeros(len(elapsed))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.delay import DelayCurve, chance_yet, expected_wins, rescore, soft_label
+from features.delay import DelayCurve, expected_wins, rescore, soft_label
 from features.delay_estimation import MIN_AT_RISK, PSEUDO_WINS, estimate_delay_curve, fit_truncated_lognormal
 from features.late_labels import LateLabels
 from features.readiness import readiness
@@ -223,7 +224,7 @@ def test_share_of_a_label_window():
 
 def late(ages, won_after):
     """Rows of the given ages at AS_OF, won so many days after their snapshot (infinite: never)."""
-    snapshots = np.array([AS_OF - timedelta(days=a) for a in ages], dtype="datetime64[D]")
+    snapshots = np.datetime64(AS_OF, "D") - np.asarray(ages, dtype="timedelta64[D]")
     never = np.full(len(ages), np.inf)
     bands = np.full(len(ages), "0-6 days")
     return LateLabels(snapshots, bands, np.array(won_after, dtype=float), never, never, 60, 7)
@@ -252,17 +253,22 @@ def test_readiness_without_rows_is_all_zero():
 
 
 def test_an_open_lead_that_has_escaped_losses_too_is_not_called_hopeless():
-    """A world of wins and losses: the share of open leads that win yet is what `chance_yet` says."""
+    """Wins and losses arrive at their own pace: open rows win as often as their odds say."""
     rng = np.random.default_rng(4)
-    p, n = 0.3, 400_000
-    wins = rng.random(n) < p
-    end = np.where(wins, rng.exponential(20, n), rng.exponential(10, n))
-    is_open, share_won, share_lost = end > 15, 1 - math.exp(-15 / 20), 1 - math.exp(-15 / 10)
-    assert chance_yet(p, (1 - share_won) / (1 - share_lost)) == pytest.approx(wins[is_open].mean(), abs=0.01)
-    assert rescore(p, share_won) < 0.7 * wins[is_open].mean()
-    assert chance_yet([0.2, 0.9], [0.4, 0.4]) == pytest.approx(rescore([0.2, 0.9], 0.6))
-    with pytest.raises(ValueError, match="open_odds must be at least 0"):
-        chance_yet(0.2, -1.0)
+    n, age = 200_000, 15
+    ages = np.where(np.arange(n) < n // 2, 200, age)
+    win = np.where(rng.random(n) < 0.3, rng.exponential(20, n), np.inf)
+    loss = np.where(np.isinf(win), rng.exponential(10, n), np.inf)
+    win[win >= 60] = np.inf
+    labels = replace(late(ages, win), end_days=loss)
+    curve = labels.delay_curve(AS_OF)
+    odds = labels.open_odds(AS_OF, curve)
+    is_open = (ages == age) & (win >= age) & (loss >= age)
+    assert ((odds > 0) == is_open).all()
+    p, later = np.isfinite(win).mean(), np.isfinite(win[is_open]).mean()
+    s = odds[is_open].mean()
+    assert p * s / (1 - p + p * s) == pytest.approx(later, abs=0.01)
+    assert rescore(p, float(curve(age))) < 0.7 * later
 
 
 @pytest.mark.data
