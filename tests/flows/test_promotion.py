@@ -267,3 +267,15 @@ def test_one_promotion_at_a_time_is_under_way(database, registry):
     promotion.intend(database, KEY, challenge(1, None, 1))
     with pytest.raises(IntegrityError, match="decision_one_under_way"):
         promotion.intend(database, KEY, challenge(1, None, 2))
+
+
+def test_five_old_champions_can_return_each_with_its_scores(database, registry, model):
+    versions = [logged(registry, model) for _ in range(6)]
+    for day, version in enumerate(versions, start=1):
+        night(database, registry, day, version)
+    for expected in versions[-2::-1]:
+        _, found = promotion.roll_back(database, registry, KEY, date(2026, 5, 9), "worse")
+        assert found[1] == date(2026, 5, 1 + versions.index(expected))
+        assert champion_and_scores(database, registry) == (expected, expected)
+    with pytest.raises(RegistryError, match="no earlier champion"):
+        promotion.roll_back(database, registry, KEY, date(2026, 5, 9), "worse")

@@ -1,0 +1,177 @@
+"""After the gate: arriving labels take a worse champion back; a challenger waits in the shadow."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from flows import fitting, promotion
+from flows.adapters import decisions
+from flows.adapters.decisions import Decision, Pair
+from flows.adapters.registry import open_registry
+from flows.adapters.run_files import RunRecord
+from flows.adapters.source_reader import read_sources
+from flows.champion import Champion
+from flows.dataset import History, history
+from flows.fitting import fit_one
+from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
+from flows.nightly import Night
+from flows.progress import Progress
+from flows.recipes import MATURE
+from flows.succession import end_of_shadow, judge_pair, review
+from simulator import SimulationConfig
+
+CLOCK = SimulationConfig().end
+QUICK = {"learning_rate": 0.2, "n_estimators": 25, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
+SINCE = CLOCK - timedelta(days=170)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_boosters():
+    """Small models: what is tested here is who is compared with whom."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "BOOSTER", QUICK)
+        yield
+
+
+@pytest.fixture(scope="module")
+def sources(simulated):
+    return read_sources(simulated, CLOCK)[0]
+
+
+@pytest.fixture(scope="module")
+def past(settings, sources) -> History:
+    return history(sources, CLOCK, settings)
+
+
+@pytest.fixture(scope="module")
+def good(settings, past) -> LeadModel:
+    """A model of the day of the promotion; it knows nothing of the weeks that are judged."""
+    rows = past.known_at(SINCE, MATURE, settings)
+    fit = fit_one(rows, MATURE, settings)
+    days = rows.snapshot_dates
+    learnt = TrainingRange(SINCE, days.min().item(), days.max().item(), len(rows.y), rows.n_positives)
+    label = LabelDefinition(settings.horizon_days, settings.reporting_lag_days, "")
+    return LeadModel(
+        fit.booster, fit.encoding, label, learnt, {"recipe": MATURE.as_dict()}, delay_curve=past.curve
+    )
+
+
+@pytest.fixture(scope="module")
+def bad(settings, past, good) -> LeadModel:
+    """The same, fitted on labels that were shuffled and too many."""
+    rows = past.known_at(SINCE, MATURE, settings)
+    y = np.random.default_rng(0).permutation(rows.y) + (np.random.default_rng(1).random(len(rows.y)) < 0.15)
+    shuffled = replace(rows, y=np.minimum(y, 1.0))
+    return replace(good, booster=fit_one(shuffled, MATURE, settings).booster)
+
+
+@pytest.fixture
+def night(settings, simulated, request):
+    own = settings.model_copy(
+        update={"model_name": request.node.name[:50], "model_key": request.node.name[:50]}
+    )
+    return Night(own, simulated, Progress(), open_registry(own, simulated), CLOCK)
+
+
+def champions(night: Night, *models: LeadModel) -> list[int]:
+    """Promote models one after the other on the day from which they are watched."""
+    versions: list[int] = []
+    for model in models:
+        version = night.registry.log_run(model, RunRecord("x", {}, {}, "0" * 64)).version
+        before = versions[-1] if versions else None
+        decision = Decision(SINCE, "by_hand", "promote", "in_force", "test", before, version)
+        promotion.promote(night.database, night.registry, night.settings.model_key, decision)
+        versions.append(version)
+    return versions
+
+
+def test_arriving_labels_take_a_worse_champion_back(night, sources, good, bad):
+    first, second = champions(night, good, bad)
+    found = review(night, sources, Champion(bad, night.registry.show(second)))
+    assert found.version.version == first
+    assert night.registry.get("champion").version == first
+    last = decisions.newest(night.database, night.settings.model_key)[0]
+    assert (last.kind, last.state, last.champion_before, last.champion_after) == (
+        "roll_back",
+        "done",
+        second,
+        first,
+    )
+    assert last.inputs["statistic"] >= 20
+    assert decisions.last_roll_back(night.database, night.settings.model_key) == CLOCK
+    assert "loses" in night.warnings[0]
+
+
+def test_a_better_champion_stays_and_no_week_is_counted_twice(night, sources, good, bad):
+    _, second = champions(night, bad, good)
+    found = review(night, sources, Champion(good, night.registry.show(second)))
+    assert found.version.version == second
+    pair = decisions.pair_of(night.database, night.settings.model_key, "roll_back")
+    assert pair.e_value < 1
+    assert pair.state["wealth"]["n"] >= 15
+    again, reading = judge_pair(night, sources, pair, good, bad)
+    assert (again, reading) == (pair, None)
+
+
+def test_refits_of_one_recipe_go_on_with_the_evidence(night, good):
+    first, second, third = champions(night, good, good, good)
+    key = night.settings.model_key
+    decisions.keep_pair(night.database, key, "roll_back", Pair(third, first, SINCE, {"x": 1}, 7.0))
+    refit = Decision(CLOCK, "nightly", "promote", "in_force", "due", third, second)
+    late = replace(refit, as_of=SINCE + timedelta(days=30))
+    promotion.promote(night.database, night.registry, key, late)
+    assert decisions.pair_of(night.database, key, "roll_back") == Pair(second, first, SINCE, {"x": 1}, 7.0)
+    promotion.promote(
+        night.database, night.registry, key, replace(refit, champion_before=second, challenger=third)
+    )
+    assert decisions.pair_of(night.database, key, "roll_back") == Pair(third, second, CLOCK)
+
+
+def in_shadow(night: Night, champion: int, model: LeadModel, days: int) -> int:
+    version = night.registry.log_run(model, RunRecord("x", {}, {}, "0" * 64)).version
+    decision = Decision(
+        CLOCK - timedelta(days=days),
+        "search",
+        "shadow",
+        "shadow",
+        "test",
+        champion,
+        version,
+        is_new_recipe=True,
+    )
+    promotion.refuse(night.database, night.registry, night.settings.model_key, decision, decisions.SHADOW)
+    return version
+
+
+def test_a_challenger_takes_over_after_seven_days_in_the_shadow(night, sources, good):
+    key = night.settings.model_key
+    (first,) = champions(night, good)
+    champion = Champion(good, night.registry.show(first))
+    version = in_shadow(night, first, good, days=6)
+    assert end_of_shadow(night, night.open_leads(sources), champion) is None
+    kept = decisions.pair_of(night.database, key, "shadow").state
+    assert kept[CLOCK.isoformat()]["top_overlap"] == 1.0
+    night.as_of = CLOCK + timedelta(days=1)
+    night.integrity = ("lead: no rows",)
+    assert end_of_shadow(night, night.open_leads(sources), champion) is None, "not on a night of broken data"
+    night.integrity = ()
+    found = end_of_shadow(night, night.open_leads(sources), champion)
+    assert found.version.version == version
+    assert promotion.repair(night.database, night.registry, key), "a night that dies here"
+    assert decisions.in_state(night.database, key, "shadow").challenger == version, "its turn comes again"
+    found = end_of_shadow(night, night.open_leads(sources), champion)
+    promotion.settle(night.database, night.registry, key, found.promotion)
+    assert night.registry.get("champion").version == version
+    assert decisions.last_recipe_change(night.database, key) == CLOCK - timedelta(days=6)
+
+
+def test_a_challenger_that_sales_could_not_be_shown_leaves_the_shadow(night, sources, good, bad):
+    (first,) = champions(night, good)
+    version = in_shadow(night, first, bad, days=7)
+    champion = Champion(good, night.registry.show(first))
+    assert end_of_shadow(night, night.open_leads(sources), champion) is None
+    last = decisions.newest(night.database, night.settings.model_key)[0]
+    assert (last.challenger, last.state, last.champion_after) == (version, "refused", first)
+    assert "failed in the shadow" in night.warnings[0]
