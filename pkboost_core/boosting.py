@@ -95,7 +95,7 @@ class Booster(Inspection):
             loss, target = self._encode_open(loss, target, to_vector(open_odds, len(values), "open_odds"))
         rng = np.random.default_rng(self.random_state_)
         max_bins = max_bins_for(len(values)) if self.max_bins == "auto" else int(self.max_bins)
-        binning = fit_binning(values, max_bins, is_categorical, weight, rng)
+        binning = fit_binning(values, max_bins, is_categorical, weight, rng, int(self.n_threads))
         rows = make_rows(binning, values, target, weight, loss.pos_weight)
         plan = self._plan(binning, rows, loss)
         held = None if eval_set is None else self._held_out(eval_set, binning, loss)
@@ -183,10 +183,9 @@ class Booster(Inspection):
         model.random_state_ = int(state["random_state"])
         model.validation_loss_ = np.asarray(state["validation_loss"], dtype=np.float64)
         model.n_trees_ = model.ensemble_.n_trees
-        model._member_sizes = tuple(int(size) for size in state.get("member_sizes", ()))
-        if model._member_sizes and (
-            min(model._member_sizes) < 0 or sum(model._member_sizes) != model.n_trees_
-        ):
-            raise ValueError(f"member_sizes {model._member_sizes} do not add up to {model.n_trees_} trees")
+        sizes = model._member_sizes = tuple(int(size) for size in state.get("member_sizes", ()))
+        n_outputs = model.ensemble_.n_outputs
+        if sizes and (sum(sizes) != model.n_trees_ or any(size < 0 or size % n_outputs for size in sizes)):
+            raise ValueError(f"member_sizes {sizes} do not divide {model.n_trees_} trees into rounds")
         model._restore(state)
         return model
