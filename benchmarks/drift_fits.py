@@ -1,0 +1,172 @@
+"""Models of every policy, fitted once per night and kept: many policies share learner, window and date."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from drift_worlds import World, settings
+
+from features.matrix import Encoding, fit_encoding, to_matrix
+from flows.dataset import TrainingSet
+from flows.fitting import OneBooster, TooFewConversionsError, fit_recipe
+from flows.recipes import MATURE, RECIPES, Recipe
+
+Probabilities = Callable[[pl.DataFrame], np.ndarray]
+
+TRAINING_SNAPSHOT_DAYS = 14
+"""Every second weekly snapshot trains: half the time, next to nothing lost."""
+
+REPAIR_DAYS = 84
+"""Age of the model that a repair starts from: the rows that matured since are its material."""
+
+WINDOWS = {
+    "expanding": Recipe("expanding"),
+    "sliding 180 d": Recipe("sliding", window_days=180),
+    "half-life 60 d": Recipe("half-life", half_life_days=60.0),
+}
+
+
+@dataclass(frozen=True)
+class Learner:
+    """How a policy turns rows into a model.
+
+    Attributes
+    ----------
+    engine : "pkboost", "repair" (an older PKBoost model, adapted), "lightgbm" or "xgboost".
+    recipe : which rows, with which labels and weights.
+    labels : "" as the recipe says; "fake negatives": its open rows count as lost; "true": every row before
+        the night has the label that time will give it, which nobody can know.
+    """
+
+    engine: str
+    recipe: Recipe = MATURE
+    labels: str = ""
+
+
+@dataclass
+class Fits:
+    """Models of one world, by learner and night; what they cost is counted once."""
+
+    world: World
+    cpu_seconds: dict[tuple[Learner, date], float] = field(default_factory=dict)
+    _models: dict[tuple[Learner, date], Any] = field(default_factory=dict)
+    _scores: dict[tuple[Learner, date, date], np.ndarray] = field(default_factory=dict)
+
+    def model(self, learner: Learner, night: date) -> Any:
+        """Return the model that a learner makes on a night; it has `probabilities(frame)`."""
+        key = (learner, night)
+        if key not in self._models:
+            base = self._base(learner, night) if learner.engine == "repair" else None
+            started = time.process_time()
+            rows = rows_for(self.world, learner, night)
+            self._models[key] = fit(learner, rows) if base is None else repaired(base, rows, night)
+            self.cpu_seconds[key] = time.process_time() - started
+        return self._models[key]
+
+    def _base(self, learner: Learner, night: date) -> OneBooster:
+        """The model that a repair starts from: of the same recipe, made `REPAIR_DAYS` earlier."""
+        found = self.model(replace(learner, engine="pkboost"), night - timedelta(days=REPAIR_DAYS))
+        if not isinstance(found, OneBooster):
+            raise TypeError("only a single booster can be repaired")
+        return found
+
+    def adopt(self, learner: Learner, night: date, model: Any) -> None:
+        """Take over a model that was fitted in another world."""
+        self._models[learner, night] = model
+        self.cpu_seconds[learner, night] = 0.0
+
+    def scores(self, learner: Learner, fitted_on: date, night: date) -> np.ndarray:
+        """Return the probabilities that the model of one night gives to the leads open on another."""
+        key = (learner, fitted_on, night)
+        if key not in self._scores:
+            frame = self.world.history.frame.filter(pl.Series(self.world.rows(night)))
+            self._scores[key] = self.model(learner, fitted_on).probabilities(frame)
+        return self._scores[key]
+
+
+def rows_for(world: World, learner: Learner, night: date) -> TrainingSet:
+    """Return what a learner may train on, of every second snapshot."""
+    past = world.history
+    if learner.labels == "true":
+        keep = past.labels.snapshots < np.datetime64(night, "D")
+        y = past.labels.is_won(past.as_of)[keep].astype(np.float64)
+        nothing = np.zeros(len(y))
+        rows = TrainingSet(past.frame.filter(pl.Series(keep)), y, night, nothing, nothing)
+    else:
+        rows = past.known_at(night, learner.recipe, settings(train_window_days=1000))
+    if learner.labels == "fake negatives":
+        rows = replace(rows, open_odds=np.zeros(len(rows.y)))
+    age = (rows.snapshot_dates.max() - rows.snapshot_dates).astype(np.int64)
+    return rows.where(age % TRAINING_SNAPSHOT_DAYS == 0)
+
+
+def fit(learner: Learner, rows: TrainingSet) -> Any:
+    """Fit a learner on its rows."""
+    if learner.engine == "pkboost":
+        return fit_recipe(rows, learner.recipe, settings())
+    weight = None
+    if learner.recipe.half_life_days is not None:
+        age = (rows.snapshot_dates.max() - rows.snapshot_dates).astype(np.float64)
+        weight = 0.5 ** (age / learner.recipe.half_life_days)
+    encoding = fit_encoding(rows.frame)
+    return Peer(encoding, _peer(learner.engine)(to_matrix(rows.frame, encoding), rows.y, weight, encoding))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A model of another library, on the product's own features."""
+
+    encoding: Encoding
+    predict: Callable[[np.ndarray], np.ndarray]
+
+    def probabilities(self, frame: pl.DataFrame) -> np.ndarray:
+        """Return the probability of a conversion, float64 (n,)."""
+        return np.asarray(self.predict(to_matrix(frame.select(self.encoding.names), self.encoding)), float)
+
+
+def repaired(base: OneBooster, rows: TrainingSet, night: date) -> OneBooster:
+    """Repair a booster by the rows that have matured since it was made.
+
+    Raises
+    ------
+    TooFewConversionsError
+        There are too few to judge a repair by.
+    """
+    newer = rows.where(rows.snapshot_dates > rows.snapshot_dates.max() - np.timedelta64(REPAIR_DAYS, "D"))
+    matrix = to_matrix(newer.frame.select(base.encoding.names), base.encoding)
+    try:
+        found = base.booster.adapt(matrix, newer.y, groups=newer.frame["lead_id"].to_numpy())
+    except ValueError as error:
+        raise TooFewConversionsError(str(error)) from error
+    return OneBooster(found.model, base.encoding)
+
+
+def _peer(engine: str) -> Callable[..., Callable[[np.ndarray], np.ndarray]]:
+    return {"lightgbm": _lightgbm, "xgboost": _xgboost}[engine]
+
+
+def _lightgbm(X: np.ndarray, y: np.ndarray, weight: Any, encoding: Encoding) -> Any:
+    import lightgbm as lgb
+
+    options = {"objective": "binary", "num_threads": 1, "verbose": -1, "deterministic": True}
+    options |= {"force_col_wise": True, "seed": 7}
+    data = lgb.Dataset(X, y, weight=weight, categorical_feature=list(encoding.categorical_indices))
+    return lgb.train(options, data, 100).predict
+
+
+def _xgboost(X: np.ndarray, y: np.ndarray, weight: Any, encoding: Encoding) -> Any:
+    import xgboost as xgb
+
+    model = xgb.XGBClassifier(n_jobs=1, random_state=7).fit(X, y, sample_weight=weight)
+    return lambda Z: model.predict_proba(Z)[:, 1]
+
+
+PKBOOST = Learner("pkboost", Recipe("expanding"))
+ORACLE = Learner("pkboost", Recipe("expanding"), "true")
+SOFT = Learner("pkboost", RECIPES["soft"])
+REPAIR = Learner("repair", Recipe("expanding"))
+FAKE = Learner("pkboost", RECIPES["soft"], "fake negatives")

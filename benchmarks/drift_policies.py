@@ -1,0 +1,132 @@
+"""Policies: which model scores on which night."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+from drift_fits import FAKE, ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner
+from drift_measures import Week, measure
+from drift_worlds import World
+
+NIGHTLY, MONTHLY = 2, 4
+"""Nights from one fit to the next; a night stands for a week, and nightly retraining for every second one."""
+HARM_WEEKS = 8
+HARM = 0.005
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Fit a learner every so many nights and use it at once; `every` None: only on the first."""
+
+    name: str
+    learner: Learner
+    every: int | None
+    is_judged: bool = False
+
+
+@dataclass
+class Run:
+    """One policy on one world.
+
+    Attributes
+    ----------
+    scores : night -> probabilities of the leads open on it.
+    weeks : the same, measured.
+    promotions, harmful : models that came into use after the first, and those of them whose expected log-loss
+        over the next eight weeks is more than .5 % above that of the model they replaced.
+    alarms, searches : nights.
+    cpu_seconds : of all fits the policy asked for, shared ones included.
+    """
+
+    policy: str
+    world: World
+    scores: dict[date, np.ndarray] = field(default_factory=dict)
+    weeks: list[Week] = field(default_factory=list)
+    promotions: list[date] = field(default_factory=list)
+    harmful: list[date] = field(default_factory=list)
+    alarms: list[date] = field(default_factory=list)
+    searches: list[date] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+
+    def add(self, night: date, p: np.ndarray) -> None:
+        """Put a night's scores on record."""
+        self.scores[night] = p
+        self.weeks.append(measure(self.world, night, p))
+
+
+def schedules(world_seed: int, n_full_seeds: int) -> list[Schedule]:
+    """Return the policies of a seed; peers that only a table shows run on the first `n_full_seeds` seeds.
+
+    A negative number leaves out all that no claim about quiet or changed worlds needs.
+    """
+    found = [
+        Schedule("PKBoost static", PKBOOST, None),
+        Schedule("LightGBM static", Learner("lightgbm", WINDOWS["expanding"]), None),
+        Schedule("LightGBM nightly, expanding", Learner("lightgbm", WINDOWS["expanding"]), NIGHTLY),
+        Schedule("PKBoost nightly, ungated", PKBOOST, NIGHTLY, is_judged=True),
+        Schedule("oracle without delay", ORACLE, MONTHLY),
+    ]
+    if n_full_seeds < 0:
+        return found
+    found += [
+        Schedule(f"LightGBM nightly, {name}", Learner("lightgbm", recipe), NIGHTLY)
+        for name, recipe in WINDOWS.items()
+        if name != "expanding"
+    ]
+    found.append(Schedule("XGBoost static", Learner("xgboost", WINDOWS["expanding"]), None))
+    return found + _peers() if world_seed < n_full_seeds else found
+
+
+def _peers() -> list[Schedule]:
+    expanding, sliding = WINDOWS["expanding"], WINDOWS["sliding 180 d"]
+    return [
+        Schedule("LightGBM monthly, expanding", Learner("lightgbm", expanding), MONTHLY),
+        Schedule("XGBoost monthly, expanding", Learner("xgboost", expanding), MONTHLY),
+        Schedule("XGBoost monthly, sliding 180 d", Learner("xgboost", sliding), MONTHLY),
+        Schedule(MATURED_ONLY, PKBOOST, MONTHLY),
+        Schedule(SOFT_LABELS, SOFT, MONTHLY),
+        Schedule(FAKE_NEGATIVES, FAKE, MONTHLY),
+    ]
+
+
+MATURED_ONLY = "PKBoost monthly, matured only"
+SOFT_LABELS = "PKBoost monthly, soft labels"
+FAKE_NEGATIVES = "PKBoost monthly, fake negatives"
+
+
+def run_schedule(fits: Fits, schedule: Schedule) -> Run:
+    """Live through all nights with a schedule."""
+    run, asked, fitted_on = Run(schedule.name, fits.world), set[date](), fits.world.nights[0]
+    for k, night in enumerate(fits.world.nights):
+        if schedule.every is not None and k % schedule.every == 0 and k > 0:
+            if schedule.is_judged and is_harmful(
+                fits, (schedule.learner, fitted_on), (schedule.learner, night), k
+            ):
+                run.harmful.append(night)
+            run.promotions.append(night)
+            fitted_on = night
+        asked.add(fitted_on)
+        run.add(night, fits.scores(schedule.learner, fitted_on, night))
+    run.cpu_seconds = sum(fits.cpu_seconds[schedule.learner, night] for night in asked)
+    return run
+
+
+def is_harmful(fits: Fits, old: tuple[Learner, date], new: tuple[Learner, date], k: int) -> bool:
+    """Whether a promotion on the k-th night makes the next eight weeks' expected log-loss worse by .5 %."""
+    nights = fits.world.nights[k : k + HARM_WEEKS]
+    losses = [
+        [measure(fits.world, night, fits.scores(*used, night)).log_loss for night in nights]
+        for used in (old, new)
+    ]
+    return float(np.mean(losses[1])) > (1 + HARM) * float(np.mean(losses[0]))
+
+
+def tuned_on_burn_in(runs: Mapping[str, Run], drift_date: date) -> Run:
+    """Return LightGBM with the window that had the least log-loss before the world changed."""
+    nightly = [run for name, run in runs.items() if name.startswith("LightGBM nightly")]
+
+    def burn_in_loss(run: Run) -> float:
+        return float(np.mean([week.log_loss for week in run.weeks if week.night < drift_date]))
+
+    return min(nightly, key=burn_in_loss)

@@ -1,0 +1,83 @@
+"""Nights of the past, replayed on real parts: what they leave in SQL and on the page."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from flows.adapters import score_runs
+from flows.charts import percent_axis
+from flows.commands import replay as command
+from flows.commands.session import UsageError
+from flows.replay import replay
+from flows.replay_page import render, write_page
+from flows.timeline import Panel, month_starts
+
+FIRST = date(2026, 6, 15)
+NIGHTS = [FIRST, FIRST + timedelta(weeks=1)]
+KEY = "replay-test"
+
+
+@pytest.fixture(scope="module")
+def story(settings, simulated):
+    told = []
+    quick = settings.model_copy(update={"recipe": "mature", "retrain_every_days": 90})
+    found = replay(quick, simulated, NIGHTS, KEY, told.append)
+    assert told == list(found.nights)
+    return found
+
+
+def test_every_night_is_scored_by_what_was_known_and_judged_by_what_came(story):
+    assert [night.as_of for night in story.nights] == NIGHTS
+    assert {night.outcome for night in story.nights} == {"published"}
+    assert [night.is_retrained for night in story.nights] == [True, False]
+    assert all(night.n_scored > 50 for night in story.nights)
+    assert all(night.average_precision > night.prevalence for night in story.nights)
+    assert story.decisions[0]["as_of"] == str(FIRST)
+    assert story.n_promoted == 1
+
+
+def test_the_story_is_in_sql_and_none_of_its_scores_is_in_force(settings, simulated, story):
+    assert score_runs.date_in_force(simulated, KEY) is None
+    queries = {
+        "runs": "SELECT count(*) FROM scoring.score_run WHERE model_key = %s AND state <> 'failed'",
+        "scores": "SELECT count(DISTINCT as_of_date) FROM scoring.lead_score_history WHERE model_key = %s",
+        "decisions": "SELECT count(*) FROM scoring.decision WHERE model_key = %s",
+        "shown to sales": "SELECT count(*) FROM sales.prioritized_leads WHERE model_key = %s",
+    }
+    with simulated.connect() as connection:
+        found = {name: connection.execute(query, [KEY]).fetchone()[0] for name, query in queries.items()}
+    assert found == {"runs": 2, "scores": 2, "decisions": len(story.decisions), "shown to sales": 0}
+
+
+def test_the_page_draws_the_story(story, tmp_path):
+    path = tmp_path / "reports" / "replay.html"
+    write_page(path, story, "A <replay>", FIRST + timedelta(days=7))
+    html = path.read_text()
+    assert html.count('<svg class="timeline"') >= 3
+    assert "the world changes" in html
+    assert "A &lt;replay&gt;" in html
+    assert story.decisions[0]["cause"].split(":")[0] in html
+    assert "the world changes" not in render(story, "quiet", None)
+
+
+def test_a_line_is_interrupted_where_nothing_is_known():
+    days = [FIRST + timedelta(days=k) for k in range(4)]
+    panel = Panel(days[0], days[-1], percent_axis(""))
+    assert panel.line(days, [0.1, None, 0.2, 0.3]).count("<polyline") == 2
+    assert month_starts(date(2026, 1, 15), date(2026, 4, 2)) == [
+        date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"to": FIRST - timedelta(days=1)}, "lies before --from"),
+        ({"every": 0}, "--every 0 should be at least 1 day"),
+        ({"drift_date": FIRST}, "--drift-date needs --scenario"),
+        ({"scenario": "prior", "severity": 2.0}, "severity=2.0"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(change, message):
+    with pytest.raises(UsageError, match=message):
+        command.replay(**{"from_": FIRST, "to": FIRST + timedelta(days=28)} | change)
