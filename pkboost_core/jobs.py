@@ -21,10 +21,10 @@ SCATTERED = 2
 SPARSE = 6
 """Nodes with less than one in so many rows of the table prefetch their codes: 2-9 times faster at 1M."""
 
-MOST_CHUNKS = 16
+MOST_CHUNKS = 8
 """Chunks of a job, about: enough to even out two threads, few enough to cost nothing."""
 
-SUM_ROWS, PART_ROWS = 1024, 4096
+SUM_ROWS, PART_ROWS = 2048, 4096
 """Fewest rows of a chunk of a sum and of a partition; nodes of one chunk are left to one thread."""
 
 SUM, SEPARATE, PLACE, SPLIT = 0, 1, 2, 3
