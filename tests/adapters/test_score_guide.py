@@ -32,7 +32,9 @@ def found(owner: psycopg.Connection, table: str) -> list[tuple[str, str]]:
     return [(name, TYPES.get(type_, type_)) for name, type_ in owner.execute(COLUMNS, [table])]
 
 
-@pytest.mark.parametrize("table", ["scoring.lead_score", "scoring.score_run", "scoring.score_pointer"])
+@pytest.mark.parametrize(
+    "table", ["scoring.lead_score", "scoring.score_run", "scoring.score_pointer", "scoring.decision"]
+)
 def test_every_column_is_described(owner: psycopg.Connection, table: str):
     assert described(table) == found(owner, table)
 
