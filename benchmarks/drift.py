@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as home,
         _server(Path(home)) as urls,
-        ProcessPoolExecutor(options.workers) as pool,
+        ProcessPoolExecutor(options.workers, get_context("spawn")) as pool,  # Polars hangs in a fork
     ):
         share = -(-tries // options.seeds)
         futures = {

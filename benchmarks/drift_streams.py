@@ -1,9 +1,9 @@
 """Real sets as streams: rows in order of time, labels that come late, blocks of rows scored one by one.
 
-The bank's rows are dates; Olist's leads have theirs. Their label is a win within sixty days, believed when the
-sixty days are over, for wins and others alike: taken in order of arrival, wins would come first and teach too
-high a rate. Elec2 and weather are the classics of the field and have no delay; their dummy repeats the last
-label.
+The bank's rows are dates; Olist's leads have theirs. Their label is a win within sixty days, believed when
+the sixty days are over, for wins and others alike: taken in order of arrival, wins would come first and teach
+too high a rate. Elec2 and weather are the classics of the field and have no delay; their dummy repeats the
+last label.
 """
 
 import time
