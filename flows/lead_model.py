@@ -13,6 +13,7 @@ import polars as pl
 
 from features.delay import DelayCurve
 from features.matrix import Encoding, to_matrix
+from flows.reason_scale import ReasonScale
 from pkboost_core import PKBoostClassifier, serialize
 from pkboost_core.explain import shap_values
 
@@ -64,6 +65,7 @@ class LeadModel:
     code_version : of the package that fitted it.
     delay_curve : share of the horizon's conversions that is known so many days after a snapshot, by the
         lead's age; None where there were too few conversions for one.
+    reason_scale : what reasons are compared with; empty in artefacts from before there was one.
     """
 
     booster: PKBoostClassifier
@@ -73,6 +75,7 @@ class LeadModel:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = field(default_factory=installed_version)
     delay_curve: DelayCurve | None = None
+    reason_scale: ReasonScale = field(default_factory=ReasonScale)
 
     def predict_proba(self, frame: pl.DataFrame) -> np.ndarray:
         """Probability of a conversion within the horizon, float64 (n,).
@@ -125,6 +128,7 @@ class LeadModel:
             recipe=stored["recipe"],
             code_version=stored["code_version"],
             delay_curve=None if curve is None else DelayCurve.from_dict(curve),
+            reason_scale=ReasonScale.from_dict(stored["reasons"]) if "reasons" in stored else ReasonScale(),
         )
 
     def _description(self) -> dict[str, Any]:
@@ -135,6 +139,7 @@ class LeadModel:
             "training_range": training_range_dict(self.training_range),
             "recipe": dict(self.recipe),
             "delay_curve": None if self.delay_curve is None else self.delay_curve.to_dict(),
+            "reasons": self.reason_scale.to_dict(),
             "encoding": self.encoding.to_dict(),
         }
 

@@ -8,6 +8,19 @@ from typing import Any
 
 Sentence = Callable[[Any], str]
 
+
+@dataclass(frozen=True)
+class Measured:
+    """A sentence about a number that can be compared: `quantity` shows the number alone, with its unit."""
+
+    words: Sentence
+    quantity: Callable[[float], str]
+
+    def __call__(self, value: Any) -> str:
+        """Return the sentence for a value; None is a missing one."""
+        return self.words(value)
+
+
 RECENT_DAYS = 14
 """A touch longer ago than this reads "no reply for 31 days", a younger one "last reply 3 days ago"."""
 
@@ -26,6 +39,18 @@ class FieldText:
     field: str
     label: str
     sentence: Sentence
+
+    def compared(self, value: Any, usual: float | None) -> str:
+        """Return the sentence and what is usual: "4 pricing page visits in 7 days, usual is 0".
+
+        Alone where either is missing, where the column has no quantity, or where both read the same.
+        """
+        words = self.sentence(value)
+        numbers = isinstance(value, int | float) and not isinstance(value, bool) and usual is not None
+        if not numbers or usual is None or not isinstance(self.sentence, Measured):
+            return words
+        shown = self.sentence.quantity(usual)
+        return words if shown == self.sentence.quantity(value) else f"{words}, usual is {shown}"
 
 
 @cache
@@ -51,7 +76,9 @@ def _words(name: str) -> str:
 
 
 def _named(label: str) -> Sentence:
-    return lambda value: f"{label}: {_value(value)}" if value not in (None, "") else f"{label} unknown"
+    return Measured(
+        lambda value: f"{label}: {_value(value)}" if value not in (None, "") else f"{label} unknown", _number
+    )
 
 
 def _value(value: Any) -> str:
@@ -71,12 +98,12 @@ def _counted(one: str, many: str, where: str = "") -> Sentence:
             return f"number of {many} unknown{where}"
         return f"{'no' if value == 0 else _number(value)} {one if value == 1 else many}{where}"
 
-    return sentence
+    return Measured(sentence, _number)
 
 
 def _days(text: str, unknown: str) -> Sentence:
     """`text` holds {} for "1 day" or "12 days"."""
-    return lambda value: unknown if value is None else text.format(_duration(value))
+    return Measured(lambda value: unknown if value is None else text.format(_duration(value)), _duration)
 
 
 def _duration(days: float) -> str:
@@ -87,9 +114,11 @@ def _duration(days: float) -> str:
 
 
 def _share(text: str, unknown: str) -> Sentence:
-    return lambda value: (
-        unknown if value is None else text.format(f"{value:.1%}" if value < 0.1 else f"{value:.0%}")
-    )
+    return Measured(lambda value: unknown if value is None else text.format(_percent(value)), _percent)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if 0 < share < 0.1 else f"{share:.0%}"
 
 
 def _flag(yes: str, no: str, unknown: str) -> Sentence:
@@ -106,8 +135,11 @@ def _levels(low: tuple[float, str], high: tuple[float, str], between: str, unkno
 
 
 def _times(never: str, often: str) -> Sentence:
-    return lambda value: (
-        never if not value else often.format("once" if value == 1 else f"{_number(value)} times")
+    return Measured(
+        lambda value: (
+            never if not value else often.format("once" if value == 1 else f"{_number(value)} times")
+        ),
+        _number,
     )
 
 
@@ -253,7 +285,7 @@ def _touch_recency(kind: str | None) -> FieldText:
             return f"no {one} for {_duration(value)}"
         return f"last {one} yesterday" if value == 1 else f"last {one} {_duration(value)} ago"
 
-    return FieldText(f"activity.{kind or 'any'}", f"days since the last {one}", sentence)
+    return FieldText(f"activity.{kind or 'any'}", f"days since the last {one}", Measured(sentence, _duration))
 
 
 def _touch_decay(kind: str, half_life: str) -> FieldText:
@@ -266,7 +298,8 @@ def _touch_decay(kind: str, half_life: str) -> FieldText:
             return f"hardly any recent {many}"
         return f"about {value:.0f} recent {one if value < 1.5 else many}"
 
-    return FieldText(f"activity.{kind}", f"{many}, halved every {half_life} days", sentence)
+    label = f"{many}, halved every {half_life} days"
+    return FieldText(f"activity.{kind}", label, Measured(sentence, lambda value: f"{value:.0f}"))
 
 
 def _account_touches(days: str) -> FieldText:

@@ -14,9 +14,10 @@ from features.spine import KEYS
 from flows.adapters.settings import Settings
 from flows.dataset import History, TrainingSet, history
 from flows.evaluation import Evaluation, evaluate
-from flows.fitting import BOOSTER, TooFewConversionsError, fit_one, fit_recipe
+from flows.fitting import BOOSTER, OneBooster, TooFewConversionsError, fit_one, fit_recipe
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
 from flows.leakage import LeakageReport, judge
+from flows.reason_scale import fit_scale
 from flows.recipes import MATURE, Recipe, recipe_named
 from flows.score_mapping import ScoreMapping
 
@@ -88,7 +89,7 @@ def train(
     mature = past.known_at(as_of, MATURE, settings)
     _refuse_too_few(mature, settings)
     cohort, before, protocol = newest_cohort(past, recipe, settings)
-    evaluation, p, leakage = _backtest(cohort, before, protocol, recipe, settings)
+    evaluation, p, leakage, earlier = _backtest(cohort, before, protocol, recipe, settings)
     rows = past.known_at(as_of, recipe, settings)
     started = time.perf_counter()
     fit = fit_one(rows, recipe, settings)
@@ -100,6 +101,7 @@ def train(
         label_definition=label,
         training_range=_range(rows, as_of),
         delay_curve=past.curve,
+        reason_scale=fit_scale(rows.frame, fit, earlier, cohort.frame),
         recipe={
             "recipe": recipe.as_dict(),
             "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(mature.y.mean()))).as_dict(),
@@ -141,13 +143,16 @@ def newest_cohort(past: History, recipe: Recipe, settings: Settings) -> tuple[Tr
 
 def _backtest(
     cohort: TrainingSet, before: TrainingSet, protocol: str, recipe: Recipe, settings: Settings
-) -> tuple[Evaluation, np.ndarray, LeakageReport]:
+) -> tuple[Evaluation, np.ndarray, LeakageReport, OneBooster | None]:
+    """Measure the recipe on the cohort, and return the fit that was measured."""
     leads = cohort.frame["lead_id"].to_numpy()
     if before.n_positives < 2 or before.n_positives == len(before.y):
         nothing = "no backtest: the history before the newest mature cohort has too few conversions"
         p = np.full(len(cohort.y), np.nan)
-        return Evaluation(nothing, len(cohort.y), cohort.n_positives, None), p, LeakageReport(False, None)
-    p = fit_one(before, recipe, settings).probabilities(cohort.frame)
+        unmeasured = Evaluation(nothing, len(cohort.y), cohort.n_positives, None)
+        return unmeasured, p, LeakageReport(False, None), None
+    fit = fit_one(before, recipe, settings)
+    p = fit.probabilities(cohort.frame)
     evaluation = evaluate(cohort.y, p, leads, protocol, settings.random_state)
 
     def refit_without(columns: Sequence[str]) -> float | None:
@@ -156,7 +161,7 @@ def _backtest(
 
     features = cohort.frame.drop(KEYS)
     leakage = judge(features, cohort.y, leads, evaluation.roc_auc, evaluation.roc_auc_low, refit_without)
-    return evaluation, p, leakage
+    return evaluation, p, leakage, fit
 
 
 def _refuse_too_few(rows: TrainingSet, settings: Settings) -> None:

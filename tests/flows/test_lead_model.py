@@ -10,7 +10,9 @@ import pytest
 
 from features.delay import DelayCurve
 from features.matrix import fit_encoding, to_matrix
+from flows.fitting import OneBooster
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange, from_pandas, pandas_input
+from flows.reason_scale import ReasonScale, fit_scale
 from pkboost_core import PKBoostClassifier
 
 
@@ -53,6 +55,7 @@ def model() -> LeadModel:
             67.0,
             "observed",
         ),
+        reason_scale=ReasonScale({"lead_completeness": 0.5}, {"lead.source": 0.07}),
     )
 
 
@@ -68,6 +71,21 @@ def test_a_loaded_model_is_the_saved_one(model: LeadModel, tmp_path: Path) -> No
     assert loaded.encoding == model.encoding
     assert loaded.code_version == model.code_version
     assert loaded.delay_curve == model.delay_curve
+    assert loaded.reason_scale == model.reason_scale
+
+
+def test_two_fits_that_agree_leave_no_uncertainty_and_two_that_differ_do(model: LeadModel) -> None:
+    fit, rows = OneBooster(model.booster, model.encoding), features(300, seed=6)
+    assert set(fit_scale(rows, fit, fit, rows).uncertainty.values()) == {0.0}
+    other = PKBoostClassifier(n_estimators=4, random_state=1)
+    narrow = rows.select("lead_completeness", "activity_pricing_visit_count_7d")
+    encoding = fit_encoding(narrow)
+    other.fit(to_matrix(narrow, encoding), (rows["lead_completeness"] > 0.5).to_numpy().astype(float))
+    scale = fit_scale(rows, fit, OneBooster(other, encoding), rows)
+    fields = {"account.is_competitor", "activity.email_reply", "activity.pricing_visit"}
+    assert set(scale.uncertainty) == {*fields, "lead.completeness", "lead.source"}
+    assert scale.uncertainty["lead.completeness"] > 0.05
+    assert scale.usual["activity_pricing_visit_count_7d"] == 1.0
 
 
 def test_saving_twice_writes_the_same_bytes(model: LeadModel, tmp_path: Path) -> None:
@@ -100,10 +118,11 @@ def test_an_artefact_from_before_there_were_delay_curves_still_loads(
     model.save(tmp_path)
     path = tmp_path / "lead_model.json"
     stored = json.loads(path.read_text()) | {"format_version": 1}
-    del stored["delay_curve"]
+    del stored["delay_curve"], stored["reasons"]
     path.write_text(json.dumps(stored))
     old, fresh = LeadModel.load(tmp_path), features(50, seed=3)
     assert old.delay_curve is None
+    assert old.reason_scale == ReasonScale()
     np.testing.assert_array_equal(old.predict_proba(fresh), model.predict_proba(fresh))
 
 

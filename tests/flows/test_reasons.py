@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from flows.reason_scale import ReasonScale, usual_values
 from flows.reason_texts import describe
 from flows.reasons import MIN_EFFECT, reason_frame
+from flows.unspoken import may_be_named
 
 COLUMNS = {
     "activity_pricing_visit_count_7d": [4, 0],
@@ -45,8 +47,11 @@ def test_windows_of_one_field_are_one_reason_with_their_summed_effect() -> None:
             "field": "activity.pricing_visit",
             "label": "pricing page visits, 7 days",
             "value": 4,
+            "usual": None,
             "effect": 0.8,
+            "uncertainty": None,
             "sign": "+",
+            "words": "4 pricing page visits in 7 days",
         }
     ]
 
@@ -65,6 +70,61 @@ def test_effects_too_small_to_matter_give_no_reason() -> None:
     explained = reasons([[0, 0, tiny, -tiny, tiny], [0, 0, 0.5, 0, 0]])
     assert explained.row(0) == ("[]", None, None, None)
     assert explained.row(1)[1:] == ("no reply yet", None, None)
+
+
+def test_at_most_three_reasons_for_and_three_against() -> None:
+    wide = pl.DataFrame({f"attrs_field{i}": [float(i)] for i in range(9)})
+    effects = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, -0.1, 0.4, -0.2, 0.0]])
+    found = json.loads(reason_frame(wide, effects)["reasons"][0])
+    assert [reason["effect"] for reason in found] == [0.9, 0.8, 0.7, -0.2, -0.1]
+    against = json.loads(reason_frame(wide, -effects)["reasons"][0])
+    assert [reason["effect"] for reason in against] == [-0.9, -0.8, -0.7, 0.2, 0.1]
+
+
+def test_a_number_is_held_against_what_is_usual() -> None:
+    usual = {"activity_pricing_visit_count_7d": 0.0, "activity_email_reply_recency_days": 12.0}
+    scale = ReasonScale({**usual, "lead_completeness": 0.5})
+    explained = reason_frame(frame(), np.array([[0.9, 0, -0.5, 0, 0.1]] * 2), scale)
+    assert explained.row(0)[1:] == (
+        "4 pricing page visits in 7 days, usual is 0",
+        "no reply for 31 days, usual is 12 days",
+        "50% of the lead's fields filled",
+    )
+    assert explained.row(1)[1:3] == ("no pricing page visits in 7 days", "no reply yet")
+    assert [reason["usual"] for reason in json.loads(explained["reasons"][0])] == [0.0, 12.0, 0.5]
+
+
+def test_an_effect_smaller_than_its_uncertainty_gives_no_reason() -> None:
+    scale = ReasonScale(uncertainty={"activity.email_reply": 0.4, "lead.source": 0.1})
+    explained = reason_frame(frame(), np.array([[0, 0, 0.39, 0.2, 0], [0, 0, -0.41, 0.05, 0]]), scale)
+    assert explained["reason_1"].to_list() == ["source: Referral", "no reply yet"]
+    assert explained["reason_2"].to_list() == [None, None]
+    assert json.loads(explained["reasons"][1])[0]["uncertainty"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("column", "allowed"),
+    [
+        ("attrs_Date of Birth", False),
+        ("attrs_gender__c", False),
+        ("attrs_maritalStatus", False),
+        ("attrs_lead_quality", False),
+        ("attrs_message_length", True),
+        ("attrs_Essex office", True),
+        ("lead_age_days", True),
+    ],
+)
+def test_sensitive_and_banned_columns_are_never_named(column: str, allowed: bool) -> None:
+    assert may_be_named(column) is allowed
+    explained = reason_frame(pl.DataFrame({column: [3.0]}), np.array([[2.0]]))
+    assert (explained["reason_1"][0] is not None) is allowed
+
+
+def test_the_usual_value_is_the_median_where_most_rows_have_one() -> None:
+    rows = pl.DataFrame(
+        {"a": [1.0, 3.0, np.nan], "b": [None, None, 4.0], "c": ["x", "y", "z"], "d": [0, 0, 9]}
+    )
+    assert usual_values(rows) == {"a": 2.0, "d": 0.0}
 
 
 def test_missing_values_are_null_in_the_json() -> None:
