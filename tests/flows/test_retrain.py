@@ -1,0 +1,207 @@
+"""A search out of cycle on real parts: every candidate on the same origins, one decision, one champion."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flows import candidates, fitting, leakage, nightly
+from flows.adapters import decisions
+from flows.adapters.registry import CHALLENGER, open_registry
+from flows.adapters.source_reader import read_sources
+from flows.backtest import backtest, best, of_recipe, origins
+from flows.candidates import of_repair
+from flows.dataset import history
+from flows.nightly import run_nightly, run_training
+from flows.progress import Progress
+from flows.recipes import MATURE, Recipe
+from flows.retrain import run_retraining
+from pkboost_core.adaptation import adapt
+from simulator import SimulationConfig
+
+CLOCK = SimulationConfig().end
+QUICK = {"learning_rate": 0.2, "n_estimators": 25, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_boosters():
+    """Small models, and no alarm that would refuse each of them: what is tested is the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "BOOSTER", QUICK)
+        patch.setattr(leakage, "ALARM_ROC_AUC", 0.999)  # the newest cohort of so small a CRM is easy
+        yield
+
+
+@pytest.fixture(scope="module")
+def night(settings, simulated):
+    return run_nightly(settings, simulated, CLOCK - timedelta(days=1), Progress())
+
+
+@pytest.fixture(scope="module")
+def past(settings, simulated):
+    sources, _ = read_sources(simulated, CLOCK)
+    return history(sources, CLOCK, settings)
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_decisions(database):
+    yield
+    with database.connect(autocommit=True) as connection:
+        connection.execute("TRUNCATE scoring.decision, scoring.model_pair")
+
+
+def scores_in_force(database) -> set[str]:
+    with database.connect() as connection:
+        found = connection.execute("SELECT DISTINCT model_version FROM scoring.lead_score").fetchall()
+    return {version for (version,) in found}
+
+
+def test_origins_are_weekly_mature_today_and_could_be_trained_for(settings, past):
+    days = origins(past, settings)
+    assert len(days) == 8
+    assert set(np.diff(days)) == {timedelta(days=7)}
+    assert days[-1] == CLOCK - settings.maturity
+    for day in days:
+        known = past.known_at(day, MATURE, settings)
+        assert known.snapshot_dates.max() <= np.datetime64(day - settings.maturity, "D")
+        assert 0 < known.n_positives < len(known.y)
+
+
+def test_no_origin_learns_from_what_came_after_it(settings, past):
+    seen = []
+
+    def spy(history, origin, single, rows):
+        known = history.known_at(origin, MATURE, single)
+        seen.append((origin, known.snapshot_dates.max()))
+        return np.full(int(rows.sum()), known.y.mean())
+
+    found = backtest(
+        past, {"base rate": spy, "half": lambda h, o, s, rows: np.full(rows.sum(), 0.5)}, settings
+    )
+    assert len(seen) == 8
+    assert all(newest <= np.datetime64(origin - settings.maturity, "D") for origin, newest in seen)
+    assert best(found, "half", list(found.p)) == "base rate"
+    assert best(found, "base rate", list(found.p)) is None
+    comparison = found.compare("half", "base rate", seed=0)
+    assert comparison.weeks == 8
+    assert comparison.log_loss_gain_lower > 0.2
+
+
+def test_threads_change_nothing(settings, past):
+    tried = {"mature": of_recipe(MATURE), "90d": of_recipe(Recipe("90d", "mature", 90))}
+    one = backtest(past, tried, settings.model_copy(update={"n_threads": 1}))
+    two = backtest(past, tried, settings.model_copy(update={"n_threads": 2}))
+    for name in tried:
+        for day in one.origins:
+            np.testing.assert_array_equal(one.p[name][day], two.p[name][day])
+
+
+def test_short_history_is_told(settings, simulated):
+    sources, _ = read_sources(simulated, CLOCK)
+    brief = settings.model_copy(update={"train_window_days": 28})
+    with pytest.raises(ValueError, match=r"history allows \d weekly origins; 8 are needed"):
+        backtest(history(sources, CLOCK, brief), {"mature": of_recipe(MATURE)}, brief)
+
+
+def test_a_search_records_its_candidates_and_rests_for_a_week(settings, simulated, night, monkeypatch):
+    few = [Recipe("mature-90d", "mature", 90), MATURE]
+    monkeypatch.setattr(candidates, "candidates", lambda _: few)
+    found = run_retraining(settings, simulated, CLOCK, "T3 early wins", Progress())
+    assert found["verdict"] in {"refuse", "shadow"}, "a new recipe runs in the shadow first"
+    assert found["champion"] == int(night["model_version"])
+    assert len(found["search"]["origins"]) == 8
+    assert {"mature", "mature-90d", settings.recipe} <= set(found["search"]["log_loss"])
+    assert scores_in_force(simulated) == {night["model_version"]}
+    stored = decisions.newest(simulated, settings.model_key, 1)[0]
+    assert (stored.kind, stored.cause) == ("search", "T3 early wins")
+    assert stored.inputs["search"]["log_loss"] == found["search"]["log_loss"]
+    again = run_retraining(settings, simulated, CLOCK + timedelta(days=6), "T3 early wins", Progress())
+    assert again["verdict"] == "rest"
+
+
+def test_a_better_candidate_takes_over_with_its_scores(settings, simulated, night, monkeypatch):
+    """The champion's recipe is made to look poor; everything after the backtest is as always."""
+
+    def poor(history, origin, single, rows):
+        return np.full(int(rows.sum()), 0.3)
+
+    tried = {settings.recipe: poor, "mature": of_recipe(MATURE)}
+    monkeypatch.setattr(candidates, "predictors", lambda *_: tried)
+    at_once = settings.model_copy(update={"shadow_days": 0})
+    found = run_retraining(at_once, simulated, CLOCK, "by hand", Progress())
+    assert (found["verdict"], found["state"], found["reasons"]) == ("promote", "done", [])
+    assert found["recipe"]["name"] == "mature" != settings.recipe
+    registry = open_registry(settings, simulated)
+    assert registry.get("champion").version == found["challenger"]
+    assert scores_in_force(simulated) == {str(found["challenger"])}
+    assert registry.get(CHALLENGER) is None or registry.get(CHALLENGER).version != found["challenger"]
+    tried = {"mature": poor, "soft": of_recipe(Recipe("soft", "soft"))}
+    again = run_retraining(at_once, simulated, CLOCK, "by hand again", Progress())
+    assert "no recipe change within 14 days" in again["reasons"]
+
+
+def test_a_repaired_champion_is_measured_and_registered_as_such(settings, simulated, night, monkeypatch):
+    def poor(history, origin, single, rows):
+        return np.full(int(rows.sum()), 0.3)
+
+    repairs = {"repair": partial(adapt, n_estimators=20, min_gain_errors=-100)}
+    monkeypatch.setattr(candidates, "REPAIRS", repairs)
+    base = open_registry(settings, simulated).load_champion()[0].recipe["recipe"]["name"]
+    tried = {base: poor, "repair": of_repair("repair", MATURE)}
+    monkeypatch.setattr(candidates, "predictors", lambda *_: tried)
+    found = run_retraining(settings, simulated, CLOCK + timedelta(days=1), "repair it", Progress())
+    assert found["search"]["log_loss"]["repair"] < found["search"]["log_loss"][base]
+    model = open_registry(settings, simulated).load(found["challenger"])
+    assert model.recipe["repair"]["name"] == "repair"
+    assert model.recipe["evaluation"]["n_rows"] == len(model.recipe["evaluation_cohort"]["y"])
+    assert model.training_range.as_of == CLOCK + timedelta(days=1)
+
+
+@pytest.mark.parametrize("poison", ["flipped labels", "half the leads gone", "a null column", "cents"])
+def test_a_poisoned_night_never_promotes(settings, simulated, night, monkeypatch, poison):
+    def poisoned(database, as_of):
+        sources, set_aside = read_sources(database, as_of)
+        return _poison(sources, poison), set_aside
+
+    before = open_registry(settings, simulated).get("champion").version
+    monkeypatch.setattr(nightly, "read_sources", poisoned)
+    found = run_training(settings, simulated, CLOCK + timedelta(days=2), Progress())
+    assert open_registry(settings, simulated).get("champion").version == before
+    assert found["model_version"] == str(before)
+    stored = decisions.newest(simulated, settings.model_key, 1)[0]
+    assert (stored.verdict, stored.state) == ("refuse", "refused")
+    assert stored.reasons
+
+
+def _poison(sources, poison):
+    lead, outcome = sources.lead, sources.outcome
+    if poison == "flipped labels":
+        won = outcome.filter("is_conversion")["lead_id"]
+        lost = lead.filter(~pl.col("lead_id").is_in(won.implode()))
+        made_up = lost.select(
+            "lead_id",
+            outcome=pl.lit("converted"),
+            outcome_at=pl.col("known_at") + timedelta(days=75),
+            known_at=pl.col("known_at") + timedelta(days=76),
+            is_conversion=pl.lit(True),
+            amount=pl.lit(None, pl.Float64),
+            currency=pl.lit(None, pl.String),
+            opportunity_id=pl.lit(None, pl.String),
+        )
+        return replace(sources, outcome=made_up)
+    if poison == "half the leads gone":
+        return replace(sources, lead=lead[::2])
+    if poison == "a null column":
+        return replace(
+            sources,
+            lead=lead.with_columns(industry=pl.lit(None, pl.String)),
+            field_history=sources.field_history.filter(pl.col("field") != "industry"),
+        )
+    return replace(
+        sources,
+        lead=lead.with_columns(pl.col("annual_revenue") * 100),
+        field_history=sources.field_history.filter(pl.col("field") != "annual_revenue"),
+    )
