@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, database_of, opened
 
@@ -23,6 +26,9 @@ _FACTS = (
     "probability",
     "rank_overall",
     "rank_in_owner_queue",
+    "expected_value",
+    "currency",
+    "confidence",
     "previous_score",
     "model_version",
     "data_as_of",
@@ -30,14 +36,40 @@ _FACTS = (
 )
 
 
-def explain(lead_id: str, *, output: Output = DEFAULT_OUTPUT) -> Answer:
-    """Show a lead's published score and what pushed it up or down.
+def explain(
+    lead_id: str,
+    *,
+    html: Annotated[Path | None, Parameter(help="Draw a page with a waterfall into this file.")] = None,
+    output: Output = DEFAULT_OUTPUT,
+) -> Answer:
+    """Show a lead's published score, and what speaks for it and against it.
 
-    Example: leadscore explain 00Q000000000042
+    Example: leadscore explain 00Q000000000042 --html lead.html
     """
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
         found = _published(database, settings.model_key, lead_id)
+        if html is not None:
+            _draw(html, found, _average_log_odds(database, settings.model_key))
     return Answer(found, lambda: _sheet(found))
+
+
+def _draw(path: Path, lead: Mapping[str, Any], average_log_odds: float) -> None:
+    from flows.explain_page import render
+
+    page = render(lead, average_log_odds)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def _average_log_odds(database: Database, model_key: str) -> float:
+    """Mean log-odds of the leads scored in the night that is in force; 0 without any."""
+    query = (
+        "SELECT avg(ln(probability / (1 - probability))) FROM scoring.lead_score "
+        "WHERE model_key = %s AND probability IS NOT NULL"
+    )
+    with database.connect("score_writer") as connection:
+        row = connection.execute(query, [model_key]).fetchone()
+    return 0.0 if row is None or row[0] is None else float(row[0])
 
 
 def _published(database: Database, model_key: str, lead_id: str) -> dict[str, Any]:
@@ -71,7 +103,6 @@ def _decoded(reasons: Any) -> list[Mapping[str, Any]]:
 
 def _sheet(lead: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     from flows.commands.summary import facts_table
@@ -79,21 +110,25 @@ def _sheet(lead: Mapping[str, Any]) -> RenderableType:
     facts = {name: lead.get(name) for name in _FACTS}
     parts: list[Any] = [facts_table(facts)]
     reasons = lead["reasons"]
-    if reasons:
-        table = Table(box=None, padding=(0, 1), title="Reasons, strongest first", title_justify="left")
-        for name in ("", "log-odds", "what", "value"):
-            table.add_column(name, justify="right" if name == "log-odds" else "left")
-        strongest = max(abs(reason["effect"]) for reason in reasons) or 1.0
-        for reason in reasons:
-            effect = reason["effect"]
-            bar = Text(
-                "█" * max(1, round(_BAR_WIDTH * abs(effect) / strongest)), "green" if effect > 0 else "red"
-            )
-            table.add_row(bar, f"{effect:+.2f}", str(reason["label"]), _value(reason.get("value")))
-        parts += [Text(), table]
-    sentences = [lead[f"reason_{i}"] for i in (1, 2, 3) if lead.get(f"reason_{i}")]
-    return Group(*parts, Text(), *(Text(f"- {sentence}") for sentence in sentences))
+    strongest = max((abs(reason["effect"]) for reason in reasons), default=0.0)
+    for title, sign in (("For", "+"), ("Against", "-")):
+        chosen = [reason for reason in reasons if reason["sign"] == sign]
+        parts += [Text(), _bars(title, chosen, strongest or 1.0)] if chosen else []
+    if not reasons:
+        parts += [Text(), Text("Nothing about this lead stands out.")]
+    return Group(*parts)
 
 
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+def _bars(title: str, reasons: Sequence[Mapping[str, Any]], strongest: float) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1), title=title, title_justify="left")
+    for name in ("", "log-odds", "why"):
+        table.add_column(name, justify="right" if name == "log-odds" else "left")
+    for reason in reasons:
+        effect = reason["effect"]
+        length = max(1, round(_BAR_WIDTH * abs(effect) / strongest))
+        bar = Text("█" * length + " " * (_BAR_WIDTH - length), "green" if effect > 0 else "red")
+        table.add_row(bar, f"{effect:+.2f}", Text(str(reason.get("words") or reason["label"])))
+    return table
