@@ -22,6 +22,7 @@ from pkboost_core.bag import N_MEMBERS
 from pkboost_core.binning import Binning
 from pkboost_core.calibration import fit_logistic
 from pkboost_core.compiled import as_records
+from pkboost_core.linear_leaves import NO_POSITIONS
 from pkboost_core.params import learning_rate_for
 from pkboost_core.predictor import add_tree, refit_tree
 from pkboost_core.pruning import harmful_trees, log_losses, tree_scores
@@ -152,7 +153,7 @@ def _held_out_path(
     best, best_loss = 0, float(weight @ log_losses(steps[0], held.loss_target))
     for tree in range(plan.n_trees):
         score = steps[-1].copy()
-        add_tree(held.codes, plan.binning.n_bins, grower.grow(tree), score)
+        add_tree(held.codes, plan.binning.n_bins, NO_POSITIONS, grower.grow(tree), score)
         steps.append(score)
         loss = float(weight @ log_losses(score, held.loss_target))
         if loss < best_loss:
@@ -195,7 +196,7 @@ def _refitted(repair: Repair, start: np.ndarray, index: np.ndarray, keep: float)
             state.raw[0].copy(),
         )
         nodes["value"] = keep * old["value"] + (1.0 - keep) * nodes["value"]
-        add_tree(rows.codes, plan.binning.n_bins, nodes, state.raw[0])
+        add_tree(rows.codes, plan.binning.n_bins, NO_POSITIONS, nodes, state.raw[0])
         refitted.append(nodes)
     return refitted
 
@@ -211,5 +212,5 @@ def _fitted_rate(model: PKBoostClassifier) -> float:
 def _sum_of(trees: Sequence[np.ndarray], rows: Rows, binning: Binning) -> np.ndarray:
     added = np.zeros(len(rows))
     for nodes in trees:
-        add_tree(rows.codes, binning.n_bins, nodes, added)
+        add_tree(rows.codes, binning.n_bins, NO_POSITIONS, nodes, added)
     return added

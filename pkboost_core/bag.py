@@ -85,4 +85,5 @@ def _mean_unseen_scores(members: Sequence[Member], n_rows: int) -> tuple[np.ndar
 def _shrunk(tree: np.ndarray) -> np.ndarray:
     shrunk = tree.copy()
     shrunk["value"] /= N_MEMBERS
+    shrunk["term_slopes"] /= N_MEMBERS
     return shrunk

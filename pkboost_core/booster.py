@@ -64,6 +64,10 @@ class PKBoostClassifier(Booster):
         The share, and how many trees may pass without improvement.
     refit : bool
         After early stopping, replay the trees' structure on all rows and recompute the leaf values.
+    linear_leaves : bool or "auto"
+        Let a leaf add a small ridge regression on the numeric features of its path, `l2_regularization` its
+        penalty: closer where the truth is smooth, 1.3 times the time. "auto": with mode="quality" from 2,000
+        rows on. Not with monotonic constraints.
     mode : "fast" or "quality"
         "quality": a bag of five members, each fitted as above on a random stratified 80 % of the rows (of the
         groups, where given), raw scores averaged. Fitting takes three to five times as long.
@@ -133,6 +137,7 @@ class PKBoostClassifier(Booster):
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 50,
         refit: bool = True,
+        linear_leaves: bool | str = "auto",
         mode: str = "fast",
         calibration: str = "auto",
         robust: bool = False,
@@ -164,6 +169,7 @@ class PKBoostClassifier(Booster):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.refit = refit
+        self.linear_leaves = linear_leaves
         self.mode = mode
         self.calibration = calibration
         self.robust = robust

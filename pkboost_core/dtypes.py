@@ -11,6 +11,9 @@ MAX_BINS = 255
 N_CATEGORY_WORDS = 4
 """64-bit words of a category set: 256 bits, one per bin code."""
 
+N_TERMS = 6
+"""Most features in the linear function of a leaf."""
+
 NODE = np.dtype(
     [
         ("feature", np.int32),  # column tested; -1 in a leaf
@@ -23,6 +26,10 @@ NODE = np.dtype(
         ("cover", np.float64),  # sum of sample weights of the training rows that reach the node
         ("count", np.int64),  # number of training rows that reach the node
         ("left_categories", np.uint64, (N_CATEGORY_WORDS,)),  # bit c set: bin code c goes left
+        ("term_slopes", np.float64, (N_TERMS,)),  # linear leaves: log-odds per standard deviation
+        ("term_centers", np.float64, (N_TERMS,)),  # mean of the feature in the leaf, standardised
+        ("term_features", np.int32, (N_TERMS,)),
+        ("n_terms", np.uint8),  # 0: a constant leaf
         ("bin_threshold", np.uint8),  # bin code <= bin_threshold goes left
         ("missing_left", np.bool_),  # NaN goes left
         ("is_categorical", np.bool_),

@@ -9,6 +9,9 @@ import numpy as np
 from pkboost_core.binning import Binning
 from pkboost_core.dtypes import NODE
 
+TERMS = ("term_slopes", "term_centers", "term_features", "n_terms")
+"""Fields of linear leaves, stored only where there are any."""
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -58,7 +61,7 @@ class Ensemble:
     def to_state(self) -> dict[str, Any]:
         """Return the trees as a dict of plain arrays, one per field of a node."""
         return {
-            "nodes": {name: np.ascontiguousarray(self.nodes[name]) for name in NODE.names or ()},
+            "nodes": {name: np.ascontiguousarray(self.nodes[name]) for name in self._stored_fields()},
             "tree_offsets": self.tree_offsets,
             "base_score": self.base_score,
             "thresholds": np.concatenate([np.zeros(0), *self.bin_thresholds]),
@@ -66,12 +69,18 @@ class Ensemble:
             "is_categorical": self.is_categorical,
         }
 
+    def _stored_fields(self) -> list[str]:
+        """Every field of a node, without those of linear leaves where there are none."""
+        is_linear = bool(self.nodes["n_terms"].any())
+        return [name for name in NODE.names or () if is_linear or name not in TERMS]
+
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild from `to_state`; `integrity.check_ensemble` says whether the trees are safe to walk."""
         nodes = np.zeros(len(state["nodes"]["feature"]), dtype=NODE)
         for name in NODE.names or ():
-            nodes[name] = state["nodes"][name]
+            if name in state["nodes"] or name not in TERMS:
+                nodes[name] = state["nodes"][name]
         counts = np.asarray(state["threshold_counts"])
         cuts = np.split(np.asarray(state["thresholds"], dtype=np.float64), np.cumsum(counts)[:-1])
         return cls(
@@ -101,6 +110,7 @@ def join_trees(
     shift = np.repeat(offsets[:-1], np.diff(offsets)).astype(np.int32)
     is_inner = ~nodes["is_leaf"]
     nodes["value"] *= score_factor
+    nodes["term_slopes"] *= score_factor
     nodes["left"][is_inner] += shift[is_inner]
     nodes["right"][is_inner] += shift[is_inner]
     for i in np.flatnonzero(is_inner & ~nodes["is_categorical"]):

@@ -11,13 +11,16 @@ from numpy.typing import ArrayLike
 from pkboost_core import treeshap
 from pkboost_core.columns import Columns
 from pkboost_core.ensemble import Ensemble
-from pkboost_core.predictor import raw_scores
+from pkboost_core.predictor import line_contributions, raw_scores
 
 _CHUNK_ROWS = 2048
 
 
 def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Attribute raw scores to features, exactly: their sum over features plus `expected` is the raw score.
+
+    Constant parts go by path-dependent TreeSHAP. A term of a linear leaf goes to its own feature, measured
+    from the feature's mean in the leaf: the Shapley value of a linear function, given the leaf.
 
     Parameters
     ----------
@@ -47,8 +50,14 @@ def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[n
         for output in range(ensemble.n_outputs):
             values[chunk, :, output] = treeshap.attributions(ensemble, paths, columns, output)
 
+    def add_lines(start: int) -> None:
+        chunk = slice(start, start + _CHUNK_ROWS)
+        values[chunk] += line_contributions(ensemble, rows[chunk])
+
     with ThreadPoolExecutor(max(1, n_threads)) as pool:
         list(pool.map(explain_chunk, range(0, len(rows), _CHUNK_ROWS)))
+        if ensemble.nodes["n_terms"].any():
+            list(pool.map(add_lines, range(0, len(rows), _CHUNK_ROWS)))
     return (values[:, :, 0] if ensemble.n_outputs == 1 else values), treeshap.expected(ensemble, paths)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pkboost_core.dtypes import NODE
+from pkboost_core.dtypes import N_TERMS, NODE
 from pkboost_core.ensemble import Ensemble
 
 
@@ -53,6 +53,7 @@ def _check_nodes(nodes: np.ndarray, offsets: np.ndarray, is_categorical: np.ndar
             bool(((child > index) & (child < last))[inner].all()), f"a {side} child lies outside its tree"
         )
         _require(bool((child[~inner] == -1).all()), f"a leaf has a {side} child")
+    _check_terms(nodes, k)
     feature = nodes["feature"][inner]
     _require(bool(((feature >= 0) & (feature < k)).all()), f"a split tests a feature outside 0..{k - 1}")
     _require(
@@ -61,6 +62,17 @@ def _check_nodes(nodes: np.ndarray, offsets: np.ndarray, is_categorical: np.ndar
     )
     children = np.concatenate([nodes["left"][inner], nodes["right"][inner]])
     _require(len(np.unique(children)) == len(children), "two nodes share a child")
+
+
+def _check_terms(nodes: np.ndarray, k: int) -> None:
+    n_terms, features = nodes["n_terms"], nodes["term_features"]
+    _require(bool((n_terms <= N_TERMS).all()), f"a leaf has more than {N_TERMS} terms")
+    is_used = np.arange(N_TERMS) < n_terms[:, np.newaxis]
+    _require(
+        bool(((features >= 0) & (features < k))[is_used].all()), f"a term's feature is outside 0..{k - 1}"
+    )
+    for name in ("term_slopes", "term_centers"):
+        _require(bool(np.isfinite(nodes[name][is_used]).all()), f"{name} must be finite")
 
 
 def _require(condition: bool, message: str) -> None:

@@ -3,13 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from pkboost_core.binning import Binning
 from pkboost_core.constraints import interaction_groups, monotonic_directions
+from pkboost_core.linear_leaves import NO_POSITIONS, bin_positions
 from pkboost_core.loss import Loss
 from pkboost_core.params import learning_rate_for
 from pkboost_core.rows import Rows
 from pkboost_core.splitting import SplitRules
 from pkboost_core.training import Plan
+
+LINEAR_ROWS = 2_000
+"""Fewest rows for linear leaves to be chosen by "auto"."""
 
 
 def make_plan(
@@ -46,8 +52,26 @@ def make_plan(
         subsample=float(params["subsample"]),
         colsample=float(params["colsample"]),
         max_delta_step=loss.largest_step if max_step is None else float(max_step),
+        positions=_positions(params, binning, loss, n_rows, bool(monotonic.any())),
         seed=seed,
         report=report,
+    )
+
+
+def _positions(
+    params: Mapping[str, Any], binning: Binning, loss: Loss, n_rows: int, is_bounded: bool
+) -> np.ndarray:
+    """Return the positions of bins for linear leaves, or none where leaves are constant."""
+    wanted = params["linear_leaves"]
+    is_possible = not is_bounded and loss.level is None
+    if wanted is True and not is_possible:
+        why = "monotonic_constraints" if is_bounded else f"loss={params['loss']!r}"
+        raise ValueError(f"linear_leaves=True does not go with {why}: set it to False")
+    is_chosen = params["mode"] == "quality" and n_rows >= LINEAR_ROWS if wanted == "auto" else bool(wanted)
+    return (
+        bin_positions(binning.thresholds, binning.is_categorical)
+        if is_chosen and is_possible
+        else NO_POSITIONS
     )
 
 

@@ -10,6 +10,7 @@ from pkboost_core.histogram import gradient_of, hessian_of, widen
 from pkboost_core.jobs import NODES
 from pkboost_core.leafmasks import BLOCK as ROWS
 from pkboost_core.leafmasks import FEWEST_ROWS, lowest_bit, reach, tabulate, unpack, walk
+from pkboost_core.linear_leaves import NO_POSITIONS, add_term_contributions, bin_positions, linear_part
 from pkboost_core.splitting import RULES_TYPE, leaf_value
 
 BLOCK = 16_384
@@ -20,11 +21,19 @@ def raw_scores(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
     """Return the raw scores, float64 (n_rows, n_outputs), of a float32 or float64 matrix."""
     binning = Binning(ensemble.bin_thresholds, ensemble.is_categorical)
     nodes = as_records(ensemble.nodes)
+    positions = positions_of(ensemble)
     out = np.tile(ensemble.base_score, (len(X), 1))
     for start in range(0, len(X), BLOCK):
         codes = binning.transform(X[start : start + BLOCK])
-        add_trees(codes, binning.n_bins, nodes, ensemble.tree_offsets, out[start : start + BLOCK])
+        add_trees(codes, binning.n_bins, positions, nodes, ensemble.tree_offsets, out[start : start + BLOCK])
     return out
+
+
+def positions_of(ensemble: Ensemble) -> np.ndarray:
+    """Return what linear leaves need to know of each bin; nothing where all leaves are constant."""
+    if not ensemble.nodes["n_terms"].any():
+        return NO_POSITIONS
+    return bin_positions(ensemble.bin_thresholds, ensemble.is_categorical)
 
 
 def leaf_ids(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
@@ -35,15 +44,28 @@ def leaf_ids(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
     return out
 
 
+def line_contributions(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
+    """Return what linear leaves add to each row's scores, by feature, float64 (n, n_features, n_outputs)."""
+    binning = Binning(ensemble.bin_thresholds, ensemble.is_categorical)
+    codes, nodes, positions = binning.transform(X), as_records(ensemble.nodes), positions_of(ensemble)
+    leaves = leaf_ids(ensemble, X) + ensemble.tree_offsets[:-1]
+    out = np.zeros((ensemble.n_outputs, len(X), ensemble.n_features))
+    for output, contributions in enumerate(out):
+        own = np.ascontiguousarray(leaves[:, output :: ensemble.n_outputs])
+        add_term_contributions(codes, positions, nodes, own, contributions)
+    return out.transpose(1, 2, 0)
+
+
 CODES = types.uint8[:, :, ::1]
+POSITIONS = types.float64[:, ::1]
 
 
 @helper
-def reach_leaves(codes, n_bins, nodes, tree_offsets, leaf, out):
-    """Add the value of every tree to the raw scores `out` (n, n_outputs), or write its leaves to `leaf`.
+def reach_leaves(codes, n_bins, positions, nodes, tree_offsets, leaf, out):
+    """Add the score of every tree to the raw scores `out` (n, n_outputs), or write its leaves to `leaf`.
 
-    Whichever has no rows is left alone. Sums run over the trees in order, so that a row scores the same in
-    any company.
+    Whichever has no rows is left alone. Leaves are taken as constant where `positions` has no rows. Sums run
+    over the trees in order, so that a row scores the same in any company.
     """
     n_rows = max(len(out), len(leaf))
     n_outputs = out.shape[1]
@@ -78,28 +100,32 @@ def reach_leaves(codes, n_bins, nodes, tree_offsets, leaf, out):
             if len(out) > 0:
                 for r in range(stop - start):
                     out[start + r, tree % n_outputs] += nodes[found[r]].value
+                if len(positions) > 0:
+                    for r in range(stop - start):
+                        part = linear_part(codes, start + r, positions, nodes[found[r]])
+                        out[start + r, tree % n_outputs] += part
             if len(leaf) > 0:
                 for r in range(stop - start):
                     leaf[start + r, tree] = found[r] - first
 
 
-@kernel(types.void(CODES, types.int64[::1], NODES, types.int64[::1], types.float64[:, ::1]))
-def add_trees(codes, n_bins, nodes, tree_offsets, out):
-    """Add the value of every tree to the raw scores of every row."""
-    reach_leaves(codes, n_bins, nodes, tree_offsets, np.empty((0, 1), np.int64), out)
+@kernel(types.void(CODES, types.int64[::1], POSITIONS, NODES, types.int64[::1], types.float64[:, ::1]))
+def add_trees(codes, n_bins, positions, nodes, tree_offsets, out):
+    """Add the score of every tree to the raw scores of every row."""
+    reach_leaves(codes, n_bins, positions, nodes, tree_offsets, np.empty((0, 1), np.int64), out)
 
 
 @kernel(types.void(CODES, types.int64[::1], NODES, types.int64[::1], types.int64[:, ::1]))
 def find_leaves(codes, n_bins, nodes, tree_offsets, out):
     """Write the leaf of every row and tree, counted from the tree's root."""
-    reach_leaves(codes, n_bins, nodes, tree_offsets, out, np.empty((0, 1)))
+    reach_leaves(codes, n_bins, np.empty((0, 256)), nodes, tree_offsets, out, np.empty((0, 1)))
 
 
-@kernel(types.void(CODES, types.int64[::1], NODES, types.float64[::1]))
-def add_tree(codes, n_bins, nodes, raw):
-    """Add the value of one tree, whose root is `nodes[0]`, to one raw score per row."""
+@kernel(types.void(CODES, types.int64[::1], POSITIONS, NODES, types.float64[::1]))
+def add_tree(codes, n_bins, positions, nodes, raw):
+    """Add the score of one tree, whose root is `nodes[0]`, to one raw score per row."""
     offsets = np.array([0, len(nodes)])
-    reach_leaves(codes, n_bins, nodes, offsets, np.empty((0, 1), np.int64), raw.reshape(-1, 1))
+    reach_leaves(codes, n_bins, positions, nodes, offsets, np.empty((0, 1), np.int64), raw.reshape(-1, 1))
 
 
 @kernel(
@@ -127,7 +153,7 @@ def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules,
     lower = np.full(n_nodes, -bound)
     upper = np.full(n_nodes, bound)
     leaf = np.empty((n_rows, 1), np.int64)
-    reach_leaves(codes, n_bins, nodes, np.array([0, n_nodes]), leaf, np.empty((0, 1)))
+    reach_leaves(codes, n_bins, np.empty((0, 256)), nodes, np.array([0, n_nodes]), leaf, np.empty((0, 1)))
     for n in range(n_nodes):
         nodes[n].count = 0
         nodes[n].cover = 0.0

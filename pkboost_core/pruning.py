@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pkboost_core.binning import Binning
+from pkboost_core.linear_leaves import NO_POSITIONS
 from pkboost_core.predictor import add_tree
 from pkboost_core.rows import Rows
 
@@ -19,7 +20,7 @@ def tree_scores(trees: Sequence[np.ndarray], rows: Rows, binning: Binning) -> np
     added = np.empty(len(rows))
     for out, nodes in zip(scores, trees, strict=True):
         added[:] = 0.0
-        add_tree(rows.codes, binning.n_bins, nodes, added)
+        add_tree(rows.codes, binning.n_bins, NO_POSITIONS, nodes, added)
         out[:] = added
     return scores
 

@@ -83,6 +83,7 @@ class PKBoostRegressor(Booster):
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 50,
         refit: bool = True,
+        linear_leaves: bool | str = "auto",
         mode: str = "fast",
         robust: bool = False,
         random_state: int | None = 0,
@@ -112,6 +113,7 @@ class PKBoostRegressor(Booster):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.refit = refit
+        self.linear_leaves = linear_leaves
         self.mode = mode
         self.robust = robust
         self.random_state = random_state

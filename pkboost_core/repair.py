@@ -80,7 +80,12 @@ class Repair:
     ) -> None:
         if len(model.classes_) > 2:
             raise ValueError(f"repairs are for two classes, the model has {len(model.classes_)}")
-        params = model.get_params() | changed
+        if model.ensemble_.nodes["n_terms"].any():
+            raise ValueError(
+                "repairs need constant leaves: new bins would move the lines of linear ones; fit the model"
+                " with linear_leaves=False"
+            )
+        params = model.get_params() | changed | {"linear_leaves": False}
         check_parameters(params)
         self.model = model
         self.raw = model.decision_function(X)

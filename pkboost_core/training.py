@@ -13,6 +13,7 @@ from pkboost_core.crew import Crew
 from pkboost_core.dtypes import NODE
 from pkboost_core.grower import add_leaf_values, set_weighted_cover
 from pkboost_core.jobs import Growth
+from pkboost_core.linear_leaves import add_linear_parts, fit_linear_leaves, group_by_leaf
 from pkboost_core.loss import Loss
 from pkboost_core.predictor import add_tree, find_leaves, refit_tree
 from pkboost_core.quantisation import hash_rows, quantise
@@ -40,6 +41,7 @@ class Plan:
     loss : what is minimised
     base_scores : float64 (n_outputs,), raw scores before the first tree, on the scale of the boosted loss
     n_trees, patience : most trees of an output, and how many may pass without a better held-out loss
+    positions : of bins, for linear leaves; without rows for constant ones
     subsample, colsample, max_delta_step, seed : as the estimator's parameters
     report : called with (trees grown, held-out loss or NaN); True stops
     """
@@ -55,6 +57,7 @@ class Plan:
     subsample: float
     colsample: float
     max_delta_step: float
+    positions: np.ndarray
     seed: int
     report: Callable[[int, float], bool]
 
@@ -114,6 +117,31 @@ class GradientState:
         renew_values(nodes, leaf[used, 0], residual, weight, level, rate, plan.max_delta_step, plan.monotonic)
         self.raw[output] += nodes["value"][leaf[:, 0]]
 
+    def fit_lines(self, nodes: np.ndarray, elements: np.ndarray, spans: np.ndarray) -> None:
+        """Give the leaves of a tree their linear parts, from the gradients it was grown on."""
+        plan = self.plan
+        bound = plan.max_delta_step
+        fit_linear_leaves(
+            self.rows.codes, plan.positions, elements, spans, self.scales, plan.rules, bound, nodes
+        )
+
+    def refit_lines(self, nodes: np.ndarray, output: int) -> None:
+        """Fit the linear parts of a replayed tree anew and add them to the raw scores."""
+        rows, plan = self.rows, self.plan
+        leaf = np.empty((len(rows), 1), dtype=np.int64)
+        find_leaves(rows.codes, plan.binning.n_bins, nodes, np.array([0, len(nodes)]), leaf)
+        spans, grouped = np.empty((len(nodes), 2), dtype=np.int64), np.empty_like(self.elements)
+        group_by_leaf(self.elements, leaf[:, 0].copy(), spans, grouped)
+        self.fit_lines(nodes, grouped, spans)
+        add_linear_parts(rows.codes, plan.positions, nodes, leaf[:, 0].copy(), self.raw[output])
+
+
+def leaf_spans(leaves: np.ndarray, n_nodes: int) -> np.ndarray:
+    """Return where the rows of each node's leaf lie, int64 (n_nodes, 2); zeros for inner nodes."""
+    spans = np.zeros((n_nodes, 2), dtype=np.int64)
+    spans[leaves["node"]] = np.column_stack([leaves["start"], leaves["stop"]])
+    return spans
+
 
 def base_raw(rows: Rows, plan: Plan) -> np.ndarray:
     """Return the raw scores before the first tree, float64 (n_outputs, n)."""
@@ -159,12 +187,15 @@ class TreeGrower:
         if len(self.rows.weight):
             set_weighted_cover(state.elements, self.rows.weight, growth.leaves, nodes, n_leaves, n_nodes)
         raw = state.raw[output]
+        if len(plan.positions):
+            spans = leaf_spans(growth.leaves[:n_leaves], n_nodes)
+            state.fit_lines(nodes, state.elements, spans)
         if plan.loss.level is not None:
             state.renew(nodes, output, plan.loss.level, state.elements[:n_rows] >> 32)
-        elif n_rows == len(self.rows):
+        elif n_rows == len(self.rows) and not len(plan.positions):
             add_leaf_values(state.elements, raw, growth.leaves, nodes, n_leaves)
         else:
-            add_tree(self.rows.codes, self._n_bins, nodes, raw)
+            add_tree(self.rows.codes, self._n_bins, plan.positions, nodes, raw)
         return nodes
 
     def _make_growth(self) -> Growth:
@@ -247,7 +278,7 @@ def _boost(grower: TreeGrower, plan: Plan, holdout: Rows | None) -> Boosted:
         held_out_loss = math.nan
         if holdout is not None:
             for nodes, raw in zip(grown, held_raw, strict=True):
-                add_tree(holdout.codes, plan.binning.n_bins, nodes, raw)
+                add_tree(holdout.codes, plan.binning.n_bins, plan.positions, nodes, raw)
             held_out_loss = loss.mean(held_raw, holdout.loss_target, holdout.loss_weight)
             losses.append(held_out_loss)
             if held_out_loss < best_loss:
@@ -288,6 +319,8 @@ def refit(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> list[np.ndarra
         )
         if level is not None:
             state.renew(nodes, output, level, everything)
+        if len(plan.positions):
+            state.refit_lines(nodes, output)
         refitted.append(nodes)
     return refitted
 
@@ -296,5 +329,5 @@ def scores_of(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> np.ndarray
     """Return the model's raw scores that trees give to binned rows, float64 (n_outputs, n)."""
     raw = base_raw(rows, plan)
     for tree, nodes in enumerate(trees):
-        add_tree(rows.codes, plan.binning.n_bins, nodes, raw[tree % plan.loss.n_outputs])
+        add_tree(rows.codes, plan.binning.n_bins, plan.positions, nodes, raw[tree % plan.loss.n_outputs])
     return model_scores(raw, plan.loss)

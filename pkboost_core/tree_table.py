@@ -42,6 +42,7 @@ def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
         "gain": nodes["gain"].copy(),
         "cover": nodes["cover"].copy(),
         "count": nodes["count"].copy(),
+        "n_terms": nodes["n_terms"].astype(np.int64),
         "value": np.where(is_leaf, nodes["value"], np.nan),
         "left": np.where(is_leaf, -1, nodes["left"] - start),
         "right": np.where(is_leaf, -1, nodes["right"] - start),
