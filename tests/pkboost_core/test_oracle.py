@@ -131,6 +131,7 @@ def build(case, seed):
         subsample=1.0,
         colsample=1.0,
         max_delta_step=2.0,
+        positions=NO_POSITIONS,
         seed=seed,
         report=lambda n, loss: False,
     )
