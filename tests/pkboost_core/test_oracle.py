@@ -8,6 +8,7 @@ import pytest
 
 from pkboost_core.binning import fit_binning
 from pkboost_core.constraints import interaction_groups
+from pkboost_core.linear_leaves import NO_POSITIONS
 from pkboost_core.loss import LogLoss, Softmax
 from pkboost_core.regression_loss import SquaredLoss
 from pkboost_core.rows import make_rows
