@@ -15,7 +15,7 @@ from flows.adapters import embedded_postgres
 from flows.adapters.postgres_binaries import OLDEST_SERVER, ServerUnavailableError
 from flows.adapters.settings import Settings
 
-ROLES = ("crm_reader", "score_writer", "sales_reader")
+ROLES = ("crm_reader", "score_writer", "sales_reader", "sales_writer")
 APPLICATION = "leadscore"
 MLFLOW_DATABASE = "leadscore_mlflow"
 

@@ -49,7 +49,10 @@ def tidy(database: Database, model_key: str) -> None:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
         connection.execute(score_tables.delete_old_runs(model_key, KEPT_RUNS))
     with database.connect(ROLE, autocommit=True) as driver:
-        driver.execute("VACUUM (ANALYZE, SKIP_LOCKED) scoring.lead_score_published, scoring.score_pointer")
+        driver.execute(
+            "VACUUM (ANALYZE, SKIP_LOCKED)"
+            " scoring.lead_score_published, scoring.score_pointer, scoring.lead_queue, scoring.owner"
+        )
 
 
 def drop_history(database: Database, before: date) -> list[str]:

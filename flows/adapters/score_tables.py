@@ -46,6 +46,8 @@ def _score_columns() -> list[sa.Column[Any]]:
         sa.Column("data_as_of", TIME, nullable=False),
         sa.Column("scored_at", TIME, nullable=False),
         sa.Column("valid_until", TIME),
+        sa.Column("status_reason", sa.Text),
+        sa.Column("tier", sa.Text),
     ]
 
 
