@@ -51,15 +51,6 @@ def pkboost(**params: Any) -> Fit:
     return fit
 
 
-def pkboost_bag(X, y, categorical, seed, n_threads) -> Predict:
-    """Five PKBoost members, each on 80 % of the rows drawn without replacement."""
-    members = []
-    for m in range(N_MEMBERS):
-        kept = ~holdout(y, 100 * seed + m)
-        members.append(pkboost()(X[kept], y[kept], categorical, 100 * seed + m, n_threads))
-    return mean_of(members)
-
-
 def lightgbm(stop: bool = False, refit: bool = False, **params: Any) -> Fit:
     """Return LightGBM: plain, or with early stopping, or refitted after it."""
 
@@ -229,7 +220,7 @@ SINGLE: dict[str, Fit] = {
     "Perpetual": perpetual,
     "logistic": logistic,
 }
-BAGS: dict[str, Fit] = {"PKBoost bag": pkboost_bag, "LightGBM refit + bag": lightgbm_bag}
+BAGS: dict[str, Fit] = {"PKBoost quality": pkboost(mode="quality"), "LightGBM refit + bag": lightgbm_bag}
 
 
 def quietly(fit: Fit) -> Fit:

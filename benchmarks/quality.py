@@ -28,8 +28,12 @@ ABLATIONS: dict[str, models.Fit] = {
     "mi_weight 1, root only": models.pkboost(mi_weight=1.0, mi_decay=5.0),
     "no refit": models.pkboost(refit=False),
     **{f"{n} bins": models.pkboost(max_bins=n) for n in (32, 128, 255)},
-    **{f"learning rate {r:g}": models.pkboost(learning_rate=r) for r in (0.03, 0.07, 0.1)},
+    **{f"learning rate {r:g} throughout": models.pkboost(learning_rate=r) for r in (0.03, 0.05, 0.07, 0.1)},
     **{f"calibration {kind}": models.pkboost(calibration=kind) for kind in ("none", "beta")},
+    "linear leaves": models.pkboost(linear_leaves=True),
+    "quality": models.pkboost(mode="quality"),
+    "quality, constant leaves": models.pkboost(mode="quality", linear_leaves=False),
+    "negatives sampled only": models.pkboost(keep_positives=True),
     "all rows": models.pkboost(subsample=1.0),
     "all columns": models.pkboost(colsample=1.0),
     "all rows and columns": models.pkboost(subsample=1.0, colsample=1.0),
@@ -212,7 +216,7 @@ def report(results: Results, ablation: bool, write: bool) -> None:
         parts = {"ablation": compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
     else:
         parts = {"summary": summary(results, names)}
-        for base in [name for name in ("PKBoost", "PKBoost bag") if name in names]:
+        for base in [name for name in ("PKBoost", "PKBoost quality") if name in names]:
             part = f"against-{base.lower().replace(' ', '-')}"
             parts[part] = compare(results, base, [name for name in names if name != base])
         parts |= {f"per-set-{m.lower()}": per_set(results, names, m) for m in ("PR-AUC", "log-loss")}

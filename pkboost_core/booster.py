@@ -42,6 +42,8 @@ class PKBoostClassifier(Booster):
         Bins of observed values; "auto": 64 below 20,000 rows, else 128. Missing values have their own bin.
     subsample, colsample : float in (0, 1]
         Shares of rows and of columns that each tree sees, drawn afresh from the seed.
+    keep_positives : bool
+        Draw negative rows only, those drawn weighing 1 / subsample; for two classes.
     mi_weight, mi_decay : float
         Weight of the label entropy in the gain at the root, and its exponential decay with depth.
     scale_pos_weight : float, "sqrt" or None
@@ -125,6 +127,7 @@ class PKBoostClassifier(Booster):
         max_delta_step: float | None = 3.0,
         max_bins: int | str = "auto",
         subsample: float = 0.7,
+        keep_positives: bool = False,
         colsample: float = 0.7,
         mi_weight: float = 0.0,
         mi_decay: float = 0.5,
@@ -157,6 +160,7 @@ class PKBoostClassifier(Booster):
         self.max_delta_step = max_delta_step
         self.max_bins = max_bins
         self.subsample = subsample
+        self.keep_positives = keep_positives
         self.colsample = colsample
         self.mi_weight = mi_weight
         self.mi_decay = mi_decay
@@ -196,6 +200,8 @@ class PKBoostClassifier(Booster):
                 f"scale_pos_weight={self.scale_pos_weight!r} should be None for more than two classes; pass "
                 "sample_weight"
             )
+        if self.keep_positives:
+            raise ValueError("keep_positives=True should be False for more than two classes")
         return Softmax(len(self.classes_)), target
 
     def _encode_open(self, loss: Loss, target: np.ndarray, open_odds: np.ndarray) -> tuple[Loss, np.ndarray]:

@@ -73,6 +73,7 @@ BOUNDS: Mapping[str, Bound] = {
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "early_stopping": (True, False),
     "refit": (True, False),
+    "keep_positives": (True, False),
     "linear_leaves": (True, False, "auto"),
     "robust": (True, False),
     "mode": ("fast", "quality"),

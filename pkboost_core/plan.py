@@ -51,6 +51,7 @@ def make_plan(
         patience=int(params["n_iter_no_change"]),
         subsample=float(params["subsample"]),
         colsample=float(params["colsample"]),
+        keep_positives=bool(params.get("keep_positives", False)),
         max_delta_step=loss.largest_step if max_step is None else float(max_step),
         positions=_positions(params, binning, loss, n_rows, bool(monotonic.any())),
         seed=seed,

@@ -41,6 +41,7 @@ class Plan:
     loss : what is minimised
     base_scores : float64 (n_outputs,), raw scores before the first tree, on the scale of the boosted loss
     n_trees, patience : most trees of an output, and how many may pass without a better held-out loss
+    keep_positives : whether row sampling leaves out negative rows only
     positions : of bins, for linear leaves; without rows for constant ones
     subsample, colsample, max_delta_step, seed : as the estimator's parameters
     report : called with (trees grown, held-out loss or NaN); True stops
@@ -56,6 +57,7 @@ class Plan:
     patience: int
     subsample: float
     colsample: float
+    keep_positives: bool
     max_delta_step: float
     positions: np.ndarray
     seed: int
@@ -104,7 +106,21 @@ class GradientState:
             loss.gradients(self.raw, rows.target, rows.weight, self._gradient, self._hessian)
         seed = tree_seed(self.plan.seed, tree)
         gradient, hessian = self._gradient[output], self._hessian[output]
+        if self.plan.keep_positives and subsample < 1.0:
+            return self._pack_with_all_positives(gradient, hessian, seed, subsample)
         return quantise(gradient, hessian, self._row_hash, seed, subsample, self.scales, self.elements)
+
+    def _pack_with_all_positives(
+        self, gradient: np.ndarray, hessian: np.ndarray, seed: int, subsample: float
+    ) -> int:
+        """Sample negative rows alone; those that stay count for those that do not."""
+        is_positive = self.rows.loss_target >= 0.5
+        factor = np.where(is_positive, 1.0, 1.0 / subsample).astype(np.float32)
+        quantise(gradient * factor, hessian * factor, self._row_hash, seed, 1.0, self.scales, self.elements)
+        is_kept = is_positive | (np.random.default_rng([seed, 2]).random(len(self.rows)) < subsample)
+        kept = self.elements[is_kept]
+        self.elements[: len(kept)] = kept
+        return len(kept)
 
     def renew(self, nodes: np.ndarray, output: int, level: float, used: np.ndarray) -> None:
         """Make a tree's values quantiles of the residuals of the rows `used`; add them to the raw scores."""

@@ -46,6 +46,22 @@ def model(train):
     return PKBoostClassifier().fit(*train)
 
 
+def test_positives_can_be_kept_when_rows_are_sampled() -> None:
+    """Sampling negatives alone keeps probabilities honest: those that stay count for those that do not."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(6_000, 4))
+    y = (rng.random(6_000) < 1 / (1 + np.exp(3.0 - 1.5 * X[:, 0]))).astype(int)
+    model = PKBoostClassifier(
+        subsample=0.3, keep_positives=True, calibration="none", learning_rate=0.1, random_state=0
+    ).fit(X, y)
+    p = model.predict_proba(X)[:, 1]
+    assert abs(p.mean() - y.mean()) < 0.1 * y.mean()
+    root = model.ensemble_.nodes["count"].max()
+    assert root == len(y)  # refitted on every row
+    with pytest.raises(ValueError, match="keep_positives=True should be False for more than two classes"):
+        PKBoostClassifier(keep_positives=True).fit(X, rng.integers(0, 3, 6_000))
+
+
 def test_it_learns_and_stops_by_itself(model, test):
     X, y = test
     p = model.predict_proba(X)[:, 1]

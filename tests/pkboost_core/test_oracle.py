@@ -131,6 +131,7 @@ def build(case, seed):
         patience=10,
         subsample=1.0,
         colsample=1.0,
+        keep_positives=False,
         max_delta_step=2.0,
         positions=NO_POSITIONS,
         seed=seed,
