@@ -183,9 +183,14 @@ def _today(database: Database) -> date:
 
 
 @contextmanager
-def open_night(as_of: date | None, records_run: bool = True) -> Iterator[Night]:
+def open_night(
+    as_of: date | None, records_run: bool = True, patience_seconds: float = 0.0
+) -> Iterator[Night]:
     """Open what a night needs, under a lock that two nights cannot hold, and record how it ended."""
-    with _resources() as (settings, database, progress), exclusive(database, "nightly"):
+    with (
+        _resources() as (settings, database, progress),
+        exclusive(database, "nightly", patience_seconds),
+    ):
         day = as_of or _today(database)
         night = Night(settings, database, progress, open_registry(settings, database), day)
         repaired = promotion.repair(database, night.registry, settings.model_key)

@@ -14,6 +14,9 @@ from flows.progress import Progress
 from flows.search import search, why_rest
 from flows.watch import watch_data
 
+PATIENCE_SECONDS = 1800.0
+"""A monitor asks in the middle of a night: the search waits for that night to end."""
+
 
 @flow(name="retrain", persist_result=False)
 def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
     reason : the cause, kept with the decision; searches for one cause rest `search_rest_days`.
     as_of : the date; None takes the data's own clock, else today (UTC).
     """
-    with open_night(as_of, records_run=False) as night:
+    with open_night(as_of, records_run=False, patience_seconds=PATIENCE_SECONDS) as night:
         rest = why_rest(night, reason)
         if rest is not None:
             return {"as_of": night.as_of, "reason": reason, "verdict": "rest", "reasons": [rest]}
@@ -40,7 +43,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
         found = search(night, sources, champion, reason)
         if found.promotion is not None:
             night.run = score_runs.start_run(night.database, night.settings.model_key, night.as_of)
-            publish_scores(night, score(night, sources, found), found)
+            publish_scores(night, sources, score(night, sources, found), found)
             score_runs.finish_run(night.database, night.run)
         return _summary(night, found)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from flows.adapters.settings import Settings
 
 ROLES = ("crm_reader", "score_writer", "sales_reader", "sales_writer")
 APPLICATION = "leadscore"
+LOCK_POLL_SECONDS = 1.0
 MLFLOW_DATABASE = "leadscore_mlflow"
 
 
@@ -209,20 +211,22 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def exclusive(database: Database, name: str) -> Iterator[None]:
+def exclusive(database: Database, name: str, patience_seconds: float = 0.0) -> Iterator[None]:
     """Hold a lock that the server frees by itself when this process dies.
 
     Raises
     ------
-    AlreadyRunningError : another session holds it.
+    AlreadyRunningError : another session holds it, and still does after `patience_seconds`.
     """
+    deadline = time.monotonic() + patience_seconds
     with database.connect(autocommit=True) as connection:
         mine = f"{APPLICATION} {name} (process {os.getpid()})"
         connection.execute("SELECT set_config('application_name', %s, false)", [mine])
         key = "SELECT hashtextextended('leadscore ' || %s, 0)"
-        got_it = connection.execute(f"SELECT pg_try_advisory_lock(({key}))", [name]).fetchone() == (True,)
-        if not got_it:
-            raise AlreadyRunningError(_holder(connection, name))
+        while connection.execute(f"SELECT pg_try_advisory_lock(({key}))", [name]).fetchone() != (True,):
+            if time.monotonic() >= deadline:
+                raise AlreadyRunningError(_holder(connection, name))
+            time.sleep(LOCK_POLL_SECONDS)
         yield
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 from flows.adapters import memory
 
@@ -53,7 +57,7 @@ class Child:
         return self._process.poll()
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
-        """End it: politely, and by force after `timeout_seconds`. Safe to call twice."""
+        """End it and what it started: politely, and by force after `timeout_seconds`. Safe to call twice."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -61,13 +65,31 @@ class Child:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self._process.stdin is not None:
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._end_group(timeout_seconds)
             self._process.stdin.close()
+
+    def _end_group(self, timeout_seconds: float) -> None:
+        """End processes that outlived the one that started them."""
+        left = [process for process in psutil.process_iter() if _is_in_group(process, self.pid)]
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        for process in psutil.wait_procs(left, timeout_seconds)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def log_tail(self) -> str:
         """The last lines written since it started."""
         lines = self.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _is_in_group(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ProcessLookupError, AttributeError):  # no groups on Windows
+        return False
 
 
 def free_port(host: str = "127.0.0.1") -> int:
