@@ -13,6 +13,7 @@ import polars as pl
 
 from features.delay import DelayCurve
 from features.matrix import Encoding, to_matrix
+from flows.amounts import AmountModel
 from flows.reason_scale import ReasonScale
 from pkboost_core import PKBoostClassifier, serialize
 from pkboost_core.explain import shap_values
@@ -24,6 +25,7 @@ FORMAT_VERSION = 2
 READABLE_FORMATS = (1, 2)
 """Format 1 had no delay curve."""
 BOOSTER_FILE = "booster.pkb"
+AMOUNTS_FILE = "amounts.pkb"
 MODEL_FILE = "lead_model.json"
 
 
@@ -66,6 +68,7 @@ class LeadModel:
     delay_curve : share of the horizon's conversions that is known so many days after a snapshot, by the
         lead's age; None where there were too few conversions for one.
     reason_scale : what reasons are compared with; empty in artefacts from before there was one.
+    amounts : of leads that convert; None where no won lead had an amount.
     """
 
     booster: PKBoostClassifier
@@ -76,6 +79,7 @@ class LeadModel:
     code_version: str = field(default_factory=installed_version)
     delay_curve: DelayCurve | None = None
     reason_scale: ReasonScale = field(default_factory=ReasonScale)
+    amounts: AmountModel | None = None
 
     def predict_proba(self, frame: pl.DataFrame) -> np.ndarray:
         """Probability of a conversion within the horizon, float64 (n,).
@@ -96,6 +100,8 @@ class LeadModel:
         """Write the artefact into `folder`, which is made when missing."""
         folder.mkdir(parents=True, exist_ok=True)
         serialize.save(self.booster, folder / BOOSTER_FILE)
+        if self.amounts is not None and self.amounts.booster is not None:
+            serialize.save(self.amounts.booster, folder / AMOUNTS_FILE)
         (folder / MODEL_FILE).write_text(
             json.dumps(self._description(), indent=1, allow_nan=False), encoding="utf-8"
         )
@@ -129,6 +135,7 @@ class LeadModel:
             code_version=stored["code_version"],
             delay_curve=None if curve is None else DelayCurve.from_dict(curve),
             reason_scale=ReasonScale.from_dict(stored["reasons"]) if "reasons" in stored else ReasonScale(),
+            amounts=_amounts(folder, stored.get("amounts")),
         )
 
     def _description(self) -> dict[str, Any]:
@@ -140,6 +147,7 @@ class LeadModel:
             "recipe": dict(self.recipe),
             "delay_curve": None if self.delay_curve is None else self.delay_curve.to_dict(),
             "reasons": self.reason_scale.to_dict(),
+            "amounts": None if self.amounts is None else self.amounts.to_dict(),
             "encoding": self.encoding.to_dict(),
         }
 
@@ -155,6 +163,13 @@ def training_range_dict(training: TrainingRange) -> dict[str, str | int]:
 def _training_range(stored: Mapping[str, Any]) -> TrainingRange:
     dates = {name: date.fromisoformat(stored[name]) for name in ("as_of", "first_snapshot", "last_snapshot")}
     return TrainingRange(**{**stored, **dates})
+
+
+def _amounts(folder: Path, stored: Mapping[str, Any] | None) -> AmountModel | None:
+    if stored is None:
+        return None
+    booster = serialize.load(folder / AMOUNTS_FILE) if stored["weight"] > 0 else None
+    return AmountModel(**stored, booster=booster)
 
 
 def pandas_input(frame: pl.DataFrame, encoding: Encoding) -> "pd.DataFrame":

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from features.readiness import Readiness, readiness
 from features.sources import Sources
 from features.spine import KEYS
 from flows.adapters.settings import Settings
+from flows.amounts import fit_amounts
 from flows.dataset import History, TrainingSet, history
 from flows.evaluation import Evaluation, evaluate
 from flows.fitting import BOOSTER, OneBooster, TooFewConversionsError, fit_one, fit_recipe
@@ -102,6 +104,7 @@ def train(
         training_range=_range(rows, as_of),
         delay_curve=past.curve,
         reason_scale=fit_scale(rows.frame, fit, earlier, cohort.frame),
+        amounts=fit_amounts(rows.frame, rows.y, sources.outcome, fit.encoding, settings.random_state),
         recipe={
             "recipe": recipe.as_dict(),
             "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(mature.y.mean()))).as_dict(),
@@ -111,7 +114,7 @@ def train(
             "data_sha256": data_sha256,
             "train_seconds": train_seconds,
             "evaluation": evaluation.as_dict(),
-            "evaluation_cohort": _sample(cohort.y, p, settings.random_state),
+            "evaluation_cohort": _sample(cohort, p, settings.random_state),
             "leakage": leakage.as_dict(),
             "readiness": found.words(),
         },
@@ -181,14 +184,20 @@ def _refuse_too_few(rows: TrainingSet, settings: Settings) -> None:
     )
 
 
-def _sample(y: np.ndarray, p: np.ndarray, seed: int) -> dict[str, list[float]]:
-    """Labels and probabilities of at most `MAX_STORED_ROWS` rows of the cohort, for later reports' curves."""
+def _sample(cohort: TrainingSet, p: np.ndarray, seed: int) -> dict[str, Any]:
+    """Labels and probabilities of at most `MAX_STORED_ROWS` rows of the cohort, for later reports' curves.
+
+    And how many of these rows a lead has: its snapshots convert together.
+    """
+    y = cohort.y
     if np.isnan(p).any():
-        return {"y": [], "p": []}
+        return {"y": [], "p": [], "rows_per_lead": 1.0}
     chosen = np.arange(len(y))
     if len(y) > MAX_STORED_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(y), MAX_STORED_ROWS, replace=False))
-    return {"y": y[chosen].tolist(), "p": np.round(p[chosen], 6).tolist()}
+    leads = cohort.frame["lead_id"].gather(chosen).n_unique()
+    stored = {"y": y[chosen].tolist(), "p": np.round(p[chosen], 6).tolist()}
+    return {**stored, "rows_per_lead": round(len(chosen) / max(leads, 1), 4)}
 
 
 def _range(rows: TrainingSet, as_of: date) -> TrainingRange:

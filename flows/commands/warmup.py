@@ -21,7 +21,7 @@ def _fit_something_small() -> None:
     """Every kernel that a night uses, on 200 made-up rows."""
     import numpy as np
 
-    from pkboost_core import PKBoostClassifier
+    from pkboost_core import PKBoostClassifier, PKBoostRegressor
     from pkboost_core.explain import shap_values
 
     rng = np.random.default_rng(0)
@@ -31,3 +31,4 @@ def _fit_something_small() -> None:
     model = PKBoostClassifier(random_state=0).fit(X, y)
     model.predict_proba(X)
     shap_values(model.ensemble_, X[:5])
+    PKBoostRegressor(random_state=0, n_estimators=3, early_stopping=False).fit(X, y).predict(X)

@@ -78,7 +78,7 @@ def test_the_page_is_a_waterfall_that_adds_up(published: Path, capsys: pytest.Ca
     reasons = json.loads(capsys.readouterr().out)["reasons"]
     steps = waterfall(0.2, AVERAGE, reasons)
     assert sum(s.end - s.start for s in steps[1:-1]) == pytest.approx(math.log(0.2 / 0.8) - AVERAGE)
-    assert [s.kind for s in steps] == ["level", "up", "down", "up", "down", "level"]
+    assert [s.kind for s in steps] == ["level", "up", "down", "up", "up", "level"]
     page = path.read_text()
     assert page.count('class="step') == 6
     assert "<b>20.0%</b>" in page

@@ -1,6 +1,7 @@
 """The artefact keeps its predictions, its reasons for refusing, and no pickle."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from features.delay import DelayCurve
 from features.matrix import fit_encoding, to_matrix
+from flows.amounts import fit_amounts
 from flows.fitting import OneBooster
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange, from_pandas, pandas_input
 from flows.reason_scale import ReasonScale, fit_scale
@@ -86,6 +88,24 @@ def test_two_fits_that_agree_leave_no_uncertainty_and_two_that_differ_do(model: 
     assert set(scale.uncertainty) == {*fields, "lead.completeness", "lead.source"}
     assert scale.uncertainty["lead.completeness"] > 0.05
     assert scale.usual["activity_pricing_visit_count_7d"] == 1.0
+
+
+def test_amounts_are_kept_with_the_model(model: LeadModel, tmp_path: Path) -> None:
+    frame = features(400, seed=8).with_columns(lead_id=pl.int_range(400).cast(pl.String))
+    worth = frame.select("lead_id", amount=10 + 1000 * pl.col("lead_completeness"), currency=pl.lit("EUR"))
+    amounts = fit_amounts(
+        frame, np.ones(400), worth.with_columns(is_conversion=pl.lit(True)), model.encoding, seed=0
+    )
+    assert amounts is not None
+    assert amounts.weight > 0.5
+    replace(model, amounts=amounts).save(tmp_path)
+    loaded = LeadModel.load(tmp_path).amounts
+    assert loaded is not None
+    assert loaded.words() == amounts.words()
+    fresh = features(50, seed=3)
+    np.testing.assert_array_equal(
+        loaded.predict(fresh, model.encoding), amounts.predict(fresh, model.encoding)
+    )
 
 
 def test_saving_twice_writes_the_same_bytes(model: LeadModel, tmp_path: Path) -> None:
