@@ -16,7 +16,20 @@ from typing import Any
 from cyclopts import App
 
 from flows import interruption
-from flows.commands import data, db, doctor, explain, models, monitor, nights, replay, up, warmup
+from flows.commands import (
+    data,
+    db,
+    doctor,
+    explain,
+    models,
+    monitor,
+    nights,
+    privacy,
+    replay,
+    rescore,
+    up,
+    warmup,
+)
 from flows.commands.session import Answer, Output, UsageError
 
 FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
@@ -41,10 +54,13 @@ app.command(nights.train, sort_key=3)
 app.command(nights.score, sort_key=4)
 app.command(nights.retrain, sort_key=4)
 app.command(explain.explain, sort_key=5)
+app.command(rescore.rescore, sort_key=5)
 app.command(data.simulate, sort_key=6)
 app.command(data.import_, name="import", sort_key=7)
 app.command(monitor.monitor, sort_key=8)
 app.command(replay.replay, sort_key=8)
+app.command(privacy.forget, sort_key=9)
+app.command(privacy.export_subject, sort_key=9)
 app.command(models.app)
 app.command(db.app)
 app.command(doctor.app)

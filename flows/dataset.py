@@ -118,7 +118,14 @@ def all_labels(sources: Sources, as_of_date: date, settings: Settings) -> tuple[
     """Return the spine of every row that training could use at `as_of_date`, and its late labels."""
     known = as_of(sources, as_of_date)
     rows = spine(known, _grid(as_of_date, settings), max_age_days=settings.max_lead_age_days)
+    rows = _without_refusals(rows, known)
     return rows, late_labels(rows, known, settings.horizon_days, settings.reporting_lag_days)
+
+
+def _without_refusals(rows: pl.DataFrame, sources: Sources) -> pl.DataFrame:
+    """Leave out who opted out of all processing or asked to be erased: nothing is learnt from them."""
+    refused = sources.consent.filter(pl.col("opted_out_processing").fill_null(False))
+    return rows.join(refused, on="lead_id", how="anti", maintain_order="left")
 
 
 def training_set(

@@ -12,7 +12,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -135,6 +135,29 @@ class Registry:
     def attach_json(self, run_id: str, name: str, value: Mapping[str, Any]) -> None:
         """Add a JSON file to a run that was logged before."""
         self._client.log_text(run_id, json.dumps(value, indent=1, default=str), name)
+
+    def edit_artifacts(self, edit: Callable[[str, str], str]) -> int:
+        """Rewrite the runs' text artefacts where `edit(name, text)` changes them; returns how many."""
+        runs = self._client.search_runs([self._experiment_id], max_results=50_000)
+        return sum(self._edit_folder(run.info.run_id, None, edit) for run in runs)
+
+    def _edit_folder(self, run_id: str, folder: str | None, edit: Callable[[str, str], str]) -> int:
+        n_changed = 0
+        for found in self._client.list_artifacts(run_id, folder):
+            if found.is_dir:
+                n_changed += self._edit_folder(run_id, found.path, edit)
+            elif found.path.endswith((".html", ".json", ".svg", ".txt")):
+                n_changed += self._edit_artifact(run_id, found.path, edit)
+        return n_changed
+
+    def _edit_artifact(self, run_id: str, name: str, edit: Callable[[str, str], str]) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(self._client.download_artifacts(run_id, name, folder))
+            text = path.read_text(encoding="utf-8")
+            new = edit(path.name, text)
+            if new != text:
+                self._client.log_text(run_id, new, name)
+        return new != text
 
     def remove_alias(self, alias: str) -> None:
         """Take an alias away, if it is there; never the champion's."""
