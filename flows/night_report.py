@@ -17,6 +17,7 @@ from flows.drift_section import Drift
 from flows.evaluation import Evaluation
 from flows.recipes import recipe_of
 from flows.report import ReasonLine, ReportData, TopLead, write_report
+from flows.status import CLOSED
 
 if TYPE_CHECKING:
     from flows.nightly import Night
@@ -51,7 +52,7 @@ def finish(
         "run_id": night.run.run_id,
         "status": "published",
         "as_of": night.as_of,
-        "n_open_leads": scores.height,
+        "n_open_leads": (scores["status"] != CLOSED).sum(),
         "n_scored": scores["probability"].is_not_null().sum(),
         **training_summary(night, champion),
         "hindsight": None if hindsight is None else hindsight.as_dict(),
@@ -111,13 +112,17 @@ def _page(
     training, mapping = model.training_range, recipe["score_mapping"]
     facts: dict[str, Any] = {
         "as of": night.as_of,
-        "open leads": scores.height,
+        "open leads": (scores["status"] != CLOSED).sum(),
+        "by status": ", ".join(
+            f"{status} {n:,}" for status, n in sorted(scores["status"].value_counts().rows())
+        ),
         "model version": champion.version.version,
         "trained": f"as of {training.as_of}, snapshots {training.first_snapshot} to {training.last_snapshot}",
         "recipe": recipe_of(recipe).describe(),
         "training rows": training.n_rows,
         "conversions in them": training.n_positives,
         "training seconds": recipe["train_seconds"],
+        "amounts": "no won lead has one" if model.amounts is None else model.amounts.words(),
         "score mapping": f"{mapping['version']}, base rate {mapping['base_rate']:.2%}",
         "what each way of learning has": "; ".join(recipe.get("readiness", ())) or "not counted",
         "data sha256": night.data_sha256[:16],
@@ -144,6 +149,10 @@ def _page(
         delay_curve=model.delay_curve,
         drift=_drift(night),
     )
+
+
+def _by_status(scores: pl.DataFrame) -> list[tuple[str, int]]:
+    return sorted(scores["status"].value_counts().rows())
 
 
 def _drift(night: "Night") -> Drift:

@@ -34,6 +34,7 @@ from flows.adapters.settings import Settings
 from flows.adapters.snapshot_hash import snapshot_hash
 from flows.adapters.source_frames import KEYS as FRAME_KEYS
 from flows.adapters.source_reader import SetAside, check_contract, read_sources
+from flows.adapters.worklist import copy_facts, exclusion_rules
 from flows.challenger import Challenge, refit
 from flows.champion import Champion, register, why_due
 from flows.dataset import history
@@ -42,7 +43,7 @@ from flows.lead_model import LabelDefinition
 from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.score_changes import with_parts
-from flows.scoring import score_open_leads
+from flows.scoring import NO_SCORES, score_open_leads
 from flows.search import search, why_rest
 from flows.succession import end_of_shadow, review
 from flows.training import TooFewConversionsError, Trained
@@ -123,7 +124,7 @@ def nightly(as_of: date | None = None) -> Summary:
         watch(night, sources)
         champion = choose_model(night, sources)
         scores = score(night, sources, champion)
-        publish_scores(night, scores, champion)
+        publish_scores(night, sources, scores, champion)
         return night_report.finish(night, sources, champion, scores, judge(night, scores), memory)
 
 
@@ -143,7 +144,7 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
         sources = read(night)
         champion = load_champion(night)
         scores = score(night, sources, champion)
-        publish_scores(night, scores, champion)
+        publish_scores(night, sources, scores, champion)
         return night_report.finish(night, sources, champion, scores, None, memory)
 
 
@@ -339,14 +340,21 @@ def can_score(night: Night, open_leads: OpenLeads, champion: Champion) -> bool:
 
 @task(name="score", cache_policy=NO_CACHE)
 def score(night: Night, sources: Sources, champion: Champion) -> pl.DataFrame:
-    """Score every open lead, with reasons."""
+    """Give every open lead a status and, where it may have one, a score with reasons."""
     with night.progress.stage("score"):
         model, version, open_leads = champion.model, str(champion.version.version), night.open_leads(sources)
-        scores = score_open_leads(
-            model, open_leads.of(model), sources, night.as_of, version, datetime.now(UTC)
-        )
         before = night_before(
             night.database, night.registry, night.settings.model_key, night.as_of, model, version
+        )
+        scores = score_open_leads(
+            model,
+            open_leads.of(model),
+            sources,
+            night.as_of,
+            version,
+            datetime.now(UTC),
+            exclusion_rules(night.database, night.as_of),
+            NO_SCORES if before is None else before.scores,
         )
         if before is None:
             return scores
@@ -354,7 +362,7 @@ def score(night: Night, sources: Sources, champion: Champion) -> pl.DataFrame:
 
 
 @task(name="publish", **_OUTSIDE)
-def publish_scores(night: Night, scores: pl.DataFrame, champion: Champion) -> None:
+def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champion: Champion) -> None:
     """Put all scores in force at once, and with them a champion promoted tonight.
 
     A date before the one in force is only filed.
@@ -364,6 +372,8 @@ def publish_scores(night: Night, scores: pl.DataFrame, champion: Champion) -> No
     with night.progress.stage("publish"):
         in_force = score_runs.date_in_force(night.database, night.settings.model_key)
         is_newest = in_force is None or night.as_of >= in_force
+        if is_newest:
+            copy_facts(night.database, sources, scores)
         publish(
             night.database,
             night.run,

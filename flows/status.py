@@ -127,7 +127,7 @@ def with_fallbacks(numbers: pl.DataFrame, last: pl.DataFrame, prior: float) -> p
     -------
     DataFrame
         `numbers` with status, status_reason and probability replaced where needed, and with `tier`, what
-        the number comes from: own_model or pooled_prior.
+        the number comes from: own_model or pooled_prior; null without a number.
     """
     known = last.select("lead_id", last=pl.col("probability"))
     rows = numbers.join(known, on="lead_id", how="left", maintain_order="left")
@@ -145,5 +145,5 @@ def with_fallbacks(numbers: pl.DataFrame, last: pl.DataFrame, prior: float) -> p
     is_prior = pl.col("status") == INSUFFICIENT
     return rows.with_columns(
         probability=pl.when(is_prior).then(prior).otherwise(own),
-        tier=pl.when(is_prior).then(pl.lit(POOLED_PRIOR)).otherwise(pl.lit(OWN_MODEL)),
+        tier=pl.when(is_prior).then(pl.lit(POOLED_PRIOR)).when(own.is_not_null()).then(pl.lit(OWN_MODEL)),
     ).drop("last")

@@ -30,7 +30,7 @@ WANTED = {
 
 
 def published(database: Database) -> pl.DataFrame:
-    query = "SELECT lead_id, probability, score, grade, rank_overall FROM scoring.lead_score ORDER BY 1"
+    query = "SELECT lead_id, status, probability, score, grade, rank_overall FROM scoring.lead_score ORDER BY 1"
     with database.connect() as connection:
         cursor = connection.execute(query)
         return pl.DataFrame(cursor.fetchall(), schema=[c.name for c in cursor.description], orient="row")
@@ -66,7 +66,8 @@ def test_a_night_publishes_every_open_lead_and_says_what_it_did(settings, simula
     assert json.dumps(first, default=str)
     assert first["as_of"] == CLOCK
     scores = published(simulated)
-    assert scores.height == first["n_open_leads"] > 100
+    assert scores.filter(pl.col("status") != "closed").height == first["n_open_leads"] > 100
+    assert {"scored", "excluded", "closed"} <= set(scores["status"])
     assert scores["probability"].drop_nulls().is_between(0, 1, closed="none").all()
     assert scores["probability"].count() == first["n_scored"]
     assert first["roc_auc"] > 0.6
