@@ -39,14 +39,15 @@ def standing(open_leads: pl.DataFrame, sources: Sources, rules: pl.DataFrame, as
     -------
     DataFrame
         lead_id, owner_id, status and status_reason (null for `scored`): the open leads in their order, then
-        the closed ones by lead_id.
+        the closed ones by lead_id, without those who opted out: nothing is said of how they ended.
     """
     facts = sources.lead.select("lead_id", "created_at", "attrs", *_FIELDS)
     leads = open_leads.select("lead_id", "owner_id", "account_id").join(
         facts, on="lead_id", how="left", maintain_order="left"
     )
+    opted_out = _opted_out(sources)
     why_not = {
-        OPTED_OUT: _opted_out(sources),
+        OPTED_OUT: opted_out,
         EXCLUDED: excluded(leads, sources.account, rules),
         TOO_YOUNG: _too_young(leads, sources, as_of),
         INSUFFICIENT: _unknown(leads, sources),
@@ -66,7 +67,8 @@ def standing(open_leads: pl.DataFrame, sources: Sources, rules: pl.DataFrame, as
         status=pl.coalesce(*found, pl.lit(SCORED)),
         status_reason=pl.coalesce(*why_not),
     )
-    return pl.concat([open_rows, _closed(open_leads, sources, as_of)])
+    listed = pl.concat([open_rows.select("lead_id"), opted_out.select("lead_id")])
+    return pl.concat([open_rows, _closed(listed, sources, as_of)])
 
 
 def _opted_out(sources: Sources) -> pl.DataFrame:
@@ -95,14 +97,14 @@ def _unknown(leads: pl.DataFrame, sources: Sources) -> pl.DataFrame:
     return blank.join(sources.activity, on="lead_id", how="anti").select("lead_id", reason=reason)
 
 
-def _closed(open_leads: pl.DataFrame, sources: Sources, as_of: date) -> pl.DataFrame:
+def _closed(without: pl.DataFrame, sources: Sources, as_of: date) -> pl.DataFrame:
     newly = sources.outcome.sort("known_at", "outcome", nulls_last=True).unique("lead_id", keep="first")
     newly = newly.filter(pl.col("known_at") >= midnight(as_of) - CLOSED_FOR)
     still_listed = sources.lead.filter(pl.col("removed_at").is_null()).select("lead_id", "owner_id")
     day = pl.col("outcome_at").dt.strftime("%Y-%m-%d")
     return (
         newly.join(still_listed, on="lead_id")
-        .join(open_leads, on="lead_id", how="anti")
+        .join(without, on="lead_id", how="anti")
         .sort("lead_id")
         .select(
             "lead_id",

@@ -85,10 +85,15 @@ def test_the_first_status_that_holds_decides():
             lead("young", created_at=LATE, lead_source=None), lead("young but heard of", created_at=LATE),
             lead("blank", lead_source=None), lead("blank but heard of", lead_source=None),
             lead("lost"), lead("lost long ago"), lead("lost and removed", removed_at=MIDNIGHT),
+            lead("lost and out"),
         ],
-        consent=[{"lead_id": "out", "opted_out_profiling": True, "opted_out_processing": False}],
+        consent=[
+            {"lead_id": who, "opted_out_profiling": True, "opted_out_processing": False}
+            for who in ("out", "lost and out")
+        ],
         activity=[activity("young but heard of"), activity("blank but heard of")],
-        outcome=[outcome("lost", 2), outcome("lost long ago", 9), outcome("lost and removed", 2)],
+        outcome=[outcome("lost", 2), outcome("lost long ago", 9), outcome("lost and removed", 2),
+            outcome("lost and out", 2)],
     )  # fmt: skip
     leads = open_leads(
         "plain", "out", "student", "young", "young but heard of", "blank", "blank but heard of"

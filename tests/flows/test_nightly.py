@@ -30,7 +30,8 @@ WANTED = {
 
 
 def published(database: Database) -> pl.DataFrame:
-    query = "SELECT lead_id, status, probability, score, grade, rank_overall FROM scoring.lead_score ORDER BY 1"
+    columns = "lead_id, status, probability, score, grade, rank_overall"
+    query = f"SELECT {columns} FROM scoring.lead_score ORDER BY 1"
     with database.connect() as connection:
         cursor = connection.execute(query)
         return pl.DataFrame(cursor.fetchall(), schema=[c.name for c in cursor.description], orient="row")
