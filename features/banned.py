@@ -31,6 +31,19 @@ SUSPECT_PATTERNS = (
 )  # fmt: skip
 # Our own groups are built from history, whatever they are called.
 SAFE_PREFIXES = ("activity_", "engagement_", "stage_", "account_", "track_record_", "calendar_", "lead_")
+# Words that names are run together from. A run of letters is taken apart only where it is made of these
+# alone, so that wonder, tagline and contractor stay whole.
+_VOCABULARY = (
+    "account", "activity", "amount", "asymmetric", "at", "became", "by", "churned", "client", "close",
+    "closed", "code", "company", "contact", "contacted", "contract", "conversion", "converted", "count",
+    "crm", "current", "customer", "date", "day", "days", "deal", "deals", "engagement", "final", "first",
+    "grade", "id", "in", "invoice", "invoices", "is", "last", "lead", "leads", "likelihood", "lost",
+    "manual", "modified", "name", "new", "notable", "number", "of", "old", "opportunities", "opportunity",
+    "order", "orders", "owner", "predicted", "predictive", "probability", "profile", "propensity",
+    "purchase", "purchases", "quality", "rating", "reason", "sales", "score", "stage", "statecode",
+    "status", "sum", "tag", "tags", "time", "to", "total", "touch", "type", "value", "viewed", "won",
+)  # fmt: skip
+_RUN_TOGETHER = re.compile(rf"(?:{'|'.join(sorted(_VOCABULARY, key=len, reverse=True))})+")
 _BANNED_KEYS = frozenset(name.replace("_", "") for name in BANNED_COLUMNS)
 _SUSPECT = re.compile("|".join(SUSPECT_PATTERNS))
 
@@ -44,11 +57,31 @@ def is_suspect_name(name: str) -> bool:
     custom = name.removeprefix("attrs_")
     if custom == name and name.startswith(SAFE_PREFIXES) and name not in BANNED_COLUMNS:
         return False
-    words = _words(custom)
-    return words.replace(" ", "") in _BANNED_KEYS or _SUSPECT.search(words) is not None
+    words = words_of(custom)
+    return words.replace(" ", "") in _BANNED_KEYS or _SUSPECT.search(_taken_apart(words)) is not None
 
 
-def _words(name: str) -> str:
+def words_of(name: str) -> str:
     """Lower-case words of a name in any style: `LastActivityDate`, `Last Activity`, `hs_last_activity__c`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return re.sub(r"[^a-z0-9]+", " ", spaced.lower()).strip().removesuffix(" c")
+
+
+def _taken_apart(words: str) -> str:
+    """Put spaces into words that were run together: `new dealprobability` becomes `new deal probability`."""
+    return " ".join(_split(word) for word in words.split())
+
+
+def _split(word: str) -> str:
+    """Split a run of letters into the fewest words of the vocabulary; whole where that leaves a rest."""
+    if _RUN_TOGETHER.fullmatch(word) is None:
+        return word
+    best: list[list[str] | None] = [[]]
+    for end in range(1, len(word) + 1):
+        found = (
+            [*before, part]
+            for part in _VOCABULARY
+            if word.endswith(part, 0, end) and (before := best[end - len(part)]) is not None
+        )
+        best.append(min(found, key=len, default=None))
+    return " ".join(best[-1] or [word])

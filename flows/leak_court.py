@@ -5,7 +5,7 @@ empty for the open, tells the outcome all by itself, and gets its value after th
 evidence here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import polars as pl
 
 from features.banned import is_suspect_name
 from features.matrix import fit_encoding, to_matrix
+from features.sensitive import sensitive_reason
 from flows.leakage import SUSPECT_ROC_AUC, solo_roc_aucs
 from pkboost_core.metrics import roc_auc
 
@@ -112,7 +113,10 @@ def _with_delta(ruling: Ruling, deltas: Mapping[str, float]) -> Ruling:
 
 
 def rule(evidence: Evidence) -> Ruling:
-    """Ban what is filled after the outcome, suspect what looks like it, allow the rest."""
+    """Ban what is sensitive or filled after the outcome, suspect what looks like it, allow the rest."""
+    sensitive = sensitive_reason(evidence.column)
+    if sensitive is not None:
+        return Ruling(evidence, "banned", f"sensitive by its name: {sensitive}")
     if evidence.filled_after is not None and evidence.filled_after > MAX_FILLED_AFTER:
         share = f"{evidence.filled_after:.0%}"
         return Ruling(evidence, "banned", f"{share} of won leads got their value at or after the conversion")
@@ -131,6 +135,12 @@ def rule(evidence: Evidence) -> Ruling:
         "nothing found" if evidence.roc_auc is not None else f"fewer than {MIN_WON} won leads: only named"
     )
     return Ruling(evidence, "allowed", judged)
+
+
+def rule_by_name(columns: Iterable[str]) -> list[Ruling]:
+    """Rule on the columns that are sensitive by their names, whatever is in them; nothing on the others."""
+    unheard = (Evidence(name, 0, 0, 0.0, 0.0, None, None, is_suspect_name(name)) for name in sorted(columns))
+    return [rule(evidence) for evidence in unheard if sensitive_reason(evidence.column) is not None]
 
 
 def ablation_deltas(

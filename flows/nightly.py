@@ -25,6 +25,7 @@ from flows import night_report, promotion
 from flows.adapters import score_runs
 from flows.adapters.database import Database, DatabaseUnavailableError, exclusive, open_database
 from flows.adapters.hindsight import converted_since
+from flows.adapters.leak_rulings import deny_sensitive
 from flows.adapters.memory import PeakMemory
 from flows.adapters.migrations import SourceError, installed_source, migrate
 from flows.adapters.night_before import night_before
@@ -226,6 +227,7 @@ def read(night: Night) -> Sources:
     with night.progress.stage("read the CRM"):
         with night.database.connect("crm_reader") as connection:
             check_contract(connection)
+        deny_sensitive(night.database)
         sources, night.set_aside = read_sources(night.database, night.as_of)
         frames = {name: getattr(sources, name) for name in FRAME_KEYS}
         night.data_sha256 = snapshot_hash(frames, FRAME_KEYS)

@@ -15,11 +15,19 @@ from features.attrs import attrs
 from features.sources import Sources, empty_frame
 from features.spine import EMPTY, KEYS
 from flows.adapters.database import Database
-from flows.leak_court import MIN_DATED_FILLS, Ruling, Verdict
+from flows.leak_court import MIN_DATED_FILLS, Ruling, Verdict, rule_by_name
 
 CONTRACT_COLUMNS = (
     "lead_source", "title", "industry", "country", "employee_count", "annual_revenue", "email_domain",
 )  # fmt: skip
+
+_CUSTOM_COLUMNS = """
+    SELECT DISTINCT key
+    FROM source.lead
+    CROSS JOIN LATERAL jsonb_object_keys(
+        CASE WHEN jsonb_typeof(attrs::jsonb) = 'object' THEN attrs::jsonb ELSE '{}' END
+    ) AS key
+"""
 
 
 class UnknownColumnError(ValueError):
@@ -96,6 +104,17 @@ def _record_one(connection: psycopg.Connection[Any], ruling: Ruling) -> int:
             "evidence": Jsonb(ruling.evidence.as_dict()),
         },
     ).rowcount
+
+
+def deny_sensitive(database: Database) -> int:
+    """Record a ruling on every custom column that is sensitive by its name, new ones among them.
+
+    The court need not have sat. A ruling by hand stays in force, whichever it is. Returns how many were new.
+    """
+    with database.connect("crm_reader") as connection:
+        names = [f"attrs_{key}" for (key,) in connection.execute(_CUSTOM_COLUMNS).fetchall()]
+    rulings = rule_by_name(names)
+    return record(database, rulings) if rulings else 0
 
 
 def rule_by_hand(database: Database, column: str, verdict: Verdict, reason: str, reviewer: str) -> None:

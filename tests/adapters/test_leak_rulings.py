@@ -7,7 +7,14 @@ import pytest
 
 import sql as sql_files
 from flows.adapters.database import Database
-from flows.adapters.leak_rulings import UnknownColumnError, in_force, read_case, record, rule_by_hand
+from flows.adapters.leak_rulings import (
+    UnknownColumnError,
+    deny_sensitive,
+    in_force,
+    read_case,
+    record,
+    rule_by_hand,
+)
 from flows.adapters.migrations import install_source
 from flows.adapters.source_reader import read_sources
 from flows.leak_court import hear
@@ -108,6 +115,31 @@ def test_a_person_has_the_last_word_until_a_person_changes_it(crm: Database) -> 
     assert read_sources(crm, AS_OF)[0].lead["country"].null_count() == 800
     rule_by_hand(crm, "attrs_signatory", "banned", "it is written at the signature after all", "bob")
     assert staged_keys(crm) == {"plan"}
+
+
+def test_sensitive_columns_are_denied_before_the_court_ever_sits_until_a_person_allows_them(
+    crm: Database,
+) -> None:
+    with crm.connect() as connection:
+        connection.execute(
+            """UPDATE imported.lead SET attrs = attrs || '{"gender__c": "f", "zip": "10115"}'"""
+        )
+        connection.execute("DELETE FROM scoring.leak_ruling WHERE column_name LIKE 'attrs%'")
+    assert deny_sensitive(crm) == 2
+    assert deny_sensitive(crm) == 0
+    seen = read_sources(crm, AS_OF)[0].lead["attrs"]
+    assert seen.str.json_path_match("$.zip").null_count() == 800
+    assert seen.str.json_path_match("$.plan").null_count() == 0
+    reasons = {row["column_name"]: row["reason"] for row in in_force(crm)}
+    assert reasons["attrs_gender__c"] == "sensitive by its name: gender"
+    sit(crm)
+    assert verdicts(crm)["attrs_zip"] == "banned"
+    rule_by_hand(crm, "attrs_zip", "allowed", "of the company's seat, not of a person", "ann")
+    deny_sensitive(crm)
+    sit(crm)
+    seen = read_sources(crm, AS_OF)[0].lead["attrs"]
+    assert seen.str.json_path_match("$.zip").null_count() == 0
+    assert seen.str.json_path_match("$.gender__c").null_count() == 800
 
 
 def test_a_column_nobody_has_heard_of_is_no_case(crm: Database) -> None:
