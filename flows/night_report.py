@@ -10,6 +10,7 @@ import polars as pl
 from features.sources import Sources
 from flows.adapters import score_runs
 from flows.adapters.drift_table import course
+from flows.adapters.evidence_table import evidence_on
 from flows.adapters.memory import PeakMemory
 from flows.adapters.page_table import open_pages
 from flows.champion import Champion
@@ -148,6 +149,7 @@ def _page(
         warnings=night.warnings,
         delay_curve=model.delay_curve,
         drift=_drift(night),
+        evidence=evidence_on(night.database, night.settings.model_key, str(champion.version.version)),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from features.delay import DelayCurve
 from flows import charts, report_charts
 from flows.drift_section import Drift, render_drift
+from flows.evidence_section import render_evidence
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
 
@@ -52,6 +53,7 @@ class ReportData:
     warnings : sentences shown on top.
     drift : what the monitors say, and have said.
     delay_curve : the model's; None where it has none.
+    evidence : rows of `scoring.evidence` on the model.
     """
 
     title: str
@@ -67,6 +69,7 @@ class ReportData:
     warnings: Sequence[str] = ()
     drift: Drift = field(default_factory=Drift)
     delay_curve: DelayCurve | None = None
+    evidence: Sequence[Mapping[str, Any]] = ()
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -83,6 +86,7 @@ def render(data: ReportData) -> str:
         chart_style=charts.STYLE,
         warnings="".join(f'<p class="warning" role="alert">{escape(text)}</p>' for text in data.warnings),
         tiles="".join(_tiles(data.metrics)),
+        evidence=render_evidence(data.evidence),
         charts=_charts(data),
         leads=_leads(data.top_leads),
         drift=render_drift(data.drift),

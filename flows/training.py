@@ -16,7 +16,9 @@ from flows.adapters.settings import Settings
 from flows.amounts import fit_amounts
 from flows.dataset import History, TrainingSet, history
 from flows.evaluation import Evaluation, evaluate
+from flows.evidence import Evidence, evidence
 from flows.fitting import BOOSTER, OneBooster, TooFewConversionsError, fit_one, fit_recipe
+from flows.floors import measured_cohort
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
 from flows.leakage import LeakageReport, judge
 from flows.reason_scale import fit_scale
@@ -43,6 +45,7 @@ class Trained:
     leakage : the alarm, raised or not
     readiness : what each way of treating late labels would have had to train on
     train_seconds : of the final fit alone, matrix to calibrated booster
+    evidence : what calling by the score brings, on the same cohort; empty where nothing was measured
     """
 
     model: LeadModel
@@ -53,6 +56,7 @@ class Trained:
     leakage: LeakageReport
     readiness: Readiness
     train_seconds: float
+    evidence: Sequence[Evidence] = ()
 
 
 def train(
@@ -120,7 +124,8 @@ def train(
         },
     )
     keys = cohort.frame.select(KEYS)
-    return Trained(model, evaluation, cohort.y, p, keys, leakage, found, train_seconds)
+    shown = () if earlier is None else _shown(cohort, before, p, sources, settings)
+    return Trained(model, evaluation, cohort.y, p, keys, leakage, found, train_seconds, shown)
 
 
 def newest_cohort(past: History, recipe: Recipe, settings: Settings) -> tuple[TrainingSet, TrainingSet, str]:
@@ -165,6 +170,13 @@ def _backtest(
     features = cohort.frame.drop(KEYS)
     leakage = judge(features, cohort.y, leads, evaluation.roc_auc, evaluation.roc_auc_low, refit_without)
     return evaluation, p, leakage, fit
+
+
+def _shown(
+    cohort: TrainingSet, before: TrainingSet, p: np.ndarray, sources: Sources, settings: Settings
+) -> Sequence[Evidence]:
+    seed = settings.random_state
+    return evidence(measured_cohort(cohort, before, p, sources, seed), seed)
 
 
 def _refuse_too_few(rows: TrainingSet, settings: Settings) -> None:
