@@ -10,12 +10,14 @@ from features.matrix import NOT_FEATURES
 from flows import curves, gate, promotion, report_charts
 from flows.adapters import decisions
 from flows.adapters.decisions import Decision
+from flows.adapters.evidence_table import replace_evidence
 from flows.adapters.registry import CHALLENGER, ModelVersion
 from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
 from flows.artefact_checks import segments_of
 from flows.challenger import Challenge
 from flows.data_facts import DataFacts, differences
+from flows.evidence import evidence_metrics
 from flows.lead_model import LabelDefinition, LeadModel
 from flows.open_leads import OpenLeads
 from flows.recipes import recipe_of
@@ -86,6 +88,7 @@ def register(
     trained = challenge.trained
     model = replace(trained.model, recipe={**trained.model.recipe, FACTS: challenge.facts.to_dict()})
     version = night.registry.log_run(model, _run_record(night, challenge))
+    _keep_evidence(night, trained, version)
     found = gate.decide(_evidence(night, challenge, fallback, open_leads), has_champion=fallback is not None)
     if previous is not None and previous.model.training_range.as_of > night.as_of:
         return Champion(model, version, trained, found)
@@ -103,6 +106,13 @@ def register(
         return replace(fallback, decision=found)
     pending = promotion.intend(night.database, night.settings.model_key, decision)
     return Champion(model, version, trained, found, pending)
+
+
+def _keep_evidence(night: "Night", trained: Trained, version: ModelVersion) -> None:
+    key, protocol = night.settings.model_key, trained.evaluation.protocol
+    replace_evidence(night.database, key, str(version.version), night.as_of, protocol, trained.evidence)
+    rows = [asdict(one) for one in trained.evidence]
+    night.registry.attach_json(version.run_id, "evidence.json", {"rows": rows})
 
 
 def _evidence(
@@ -178,7 +188,12 @@ def _run_record(night: "Night", challenge: Challenge) -> RunRecord:
         charts["delay"] = report_charts.delay_chart(trained.model.delay_curve)
     return RunRecord(
         name=f"as of {trained.model.training_range.as_of}",
-        metrics={**numbers, **compared, "train_seconds": trained.train_seconds},
+        metrics={
+            **numbers,
+            **compared,
+            **evidence_metrics(trained.evidence),
+            "train_seconds": trained.train_seconds,
+        },
         params=params,
         data_sha256=night.data_sha256,
         curves=curves.tables(trained.evaluation_y, trained.evaluation_p),
