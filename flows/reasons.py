@@ -1,14 +1,16 @@
 """Why a lead has its score: contributions of columns gathered into business fields and put in plain words."""
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from features.banned import is_suspect_name
+from features.sensitive import sensitive_reason
 from flows.reason_scale import ReasonScale
 from flows.reason_texts import FieldText, describe
-from flows.unspoken import may_be_named
 
 if TYPE_CHECKING:
     from flows.lead_model import LeadModel
@@ -41,7 +43,7 @@ def reason_frame(
 
     The effect of a field is the sum over its columns; the sentence states the value of the column that
     contributes most in the direction of the sum, and what is usual. Fields whose effect is smaller than its
-    uncertainty, and columns that may not be named (`flows.unspoken`), give no reason. Ties keep the order of
+    uncertainty, and columns that may not be named, give no reason. Ties keep the order of
     the columns.
     """
     scale = scale or ReasonScale()
@@ -63,6 +65,16 @@ def reason_frame(
         texts, usual, [scale.uncertainty.get(t.field) for t in texts], column, words, values, effect
     )
     return pl.DataFrame({"reasons": reasons, **slots}, schema_overrides=_SCHEMA)
+
+
+@cache
+def may_be_named(column: str) -> bool:
+    """Tell whether a reason may name a feature column.
+
+    One that is sensitive, or named like a value overwritten in place, may not, even where a person has let
+    the model use it: what is lawful to learn from can still hurt to read.
+    """
+    return not is_suspect_name(column) and sensitive_reason(column) is None
 
 
 _SCHEMA = {"reasons": pl.String, **{f"reason_{i + 1}": pl.String for i in range(N_TEXTS)}}

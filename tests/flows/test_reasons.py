@@ -9,8 +9,7 @@ import pytest
 
 from flows.reason_scale import ReasonScale, usual_values
 from flows.reason_texts import describe
-from flows.reasons import MIN_EFFECT, reason_frame
-from flows.unspoken import may_be_named
+from flows.reasons import MIN_EFFECT, may_be_named, reason_frame
 
 COLUMNS = {
     "activity_pricing_visit_count_7d": [4, 0],
