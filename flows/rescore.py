@@ -9,6 +9,7 @@ import polars as pl
 from features.build import build
 from features.sources import Sources, as_of, midnight
 from features.spine import spine
+from flows.exclusion import NO_RULES
 from flows.lead_model import LeadModel
 from flows.scoring import score_open_leads
 
@@ -50,12 +51,14 @@ def rescore(
     lead_ids: Sequence[str],
     at: Moment,
     max_age_days: int,
+    rules: pl.DataFrame = NO_RULES,
 ) -> pl.DataFrame:
     """Score leads as the next night would if nothing more happened.
 
     Parameters
     ----------
     sources : as known at `at`, with every event of these leads and of their accounts.
+    rules : of exclusion, as for a night.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def rescore(
     known, day = as_of(sources, at.snapshot_date), at.snapshot_date
     rows = spine(known, [day], max_age_days=max_age_days).join(asked, on="lead_id", how="semi")
     frame = build(known, rows, model.encoding.attr_kinds)
-    scores = score_open_leads(model, frame, known, day, model_version, at.known_before)
+    scores = score_open_leads(model, frame, known, day, model_version, at.known_before, rules)
     answers = asked.join(scores.select("lead_id", *COLUMNS), on="lead_id", how="left", maintain_order="left")
     return answers.with_columns(status=pl.coalesce("status", _status_of_the_rest(known)))
 

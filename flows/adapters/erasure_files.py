@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows.adapters.erasure_tables import erase_from_sqlite
-from flows.redaction import Subject, without_in_html, without_in_text, without_lines
+from flows.redaction import Subject, is_distinctive, without_in_html, without_in_text, without_lines
 
 NOT_OURS = frozenset(("postgres",))
 """Folders of a home left alone: the embedded server's files, whose tables are erased by SQL."""
@@ -16,6 +16,10 @@ MODEL_FILES = frozenset(("lead_model.json", "features.json"))
 _SQLITE = b"SQLite format 3\x00"
 
 Edit = Callable[[str, Subject], str]
+
+
+class UnreadableError(ValueError):
+    """A file that cannot be edited holds the id."""
 
 
 def erase_from_home(root: Path, subject: Subject) -> tuple[Counter[str], list[str]]:
@@ -35,8 +39,8 @@ def erase_from_home(root: Path, subject: Subject) -> tuple[Counter[str], list[st
                 counts[f"file {place}"] += erase_from_sqlite(path, subject)
             else:
                 counts[f"files {place.parts[0]}"] += _erase_from_file(path, subject)
-        except (OSError, sqlite3.Error) as error:
-            not_reached.append(f"{place}: {type(error).__name__}: {error}")
+        except (OSError, sqlite3.Error, UnreadableError) as error:
+            not_reached.append(f"{place}: {error}")
     return +counts, not_reached
 
 
@@ -70,8 +74,10 @@ def _erase_from_file(path: Path, subject: Subject) -> int:
         return 0
     try:
         text = content.decode()
-    except UnicodeDecodeError:  # an image, a cache of compiled code: a chance match
-        return 0
+    except UnicodeDecodeError:
+        if any(is_distinctive(name) and name.encode() in content for name in subject.ids):
+            raise UnreadableError("not text, and holds the id: left as it is") from None
+        return 0  # a few letters or digits: a chance match
     new = edit_for(path.name)(text, subject)
     if new == text:
         return 0

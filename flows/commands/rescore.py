@@ -41,6 +41,7 @@ def rescore_now(
         from flows.adapters import model_in_force, rescore_table
         from flows.adapters.lead_reader import read_leads
         from flows.adapters.migrations import installed_source
+        from flows.adapters.worklist import exclusion_rules
         from flows.rescore import moment
         from flows.rescore import rescore as score
 
@@ -51,8 +52,9 @@ def rescore_now(
         model = model_in_force.load_model(settings, database, run)
     with progress.stage("read the leads"):
         sources = read_leads(database, at.known_before, lead_ids)
+        rules = exclusion_rules(database, at.snapshot_date)
     with progress.stage("score"):
-        scores = score(model, run.model_version, sources, lead_ids, at, settings.max_lead_age_days)
+        scores = score(model, run.model_version, sources, lead_ids, at, settings.max_lead_age_days, rules)
     with progress.stage("record"):
         before = rescore_table.published(database, settings.model_key, run, lead_ids)
         mapping = model.recipe["score_mapping"]["version"]

@@ -13,6 +13,7 @@ from flows.adapters.erasure import forget
 from flows.adapters.erasure_files import erase_from_home
 from flows.adapters.registry import open_registry
 from flows.adapters.subject_export import UnknownSubjectError, export
+from flows.cli import main
 from flows.commands.data import load_simulated_crm
 from flows.dataset import all_labels
 from flows.nightly import run_nightly, run_scoring
@@ -20,7 +21,8 @@ from flows.progress import Progress
 from flows.redaction import Subject
 from simulator import SimulationConfig
 
-CRM = SimulationConfig(n_leads=1_500, months=10, seed=5)
+CRM = SimulationConfig(n_leads=1_500, months=9, seed=5)
+QUICK = {"min_train_positives": 5, "train_window_days": 112, "snapshot_every_days": 14, "recipe": "mature"}
 CRM_SCHEMAS = ["crm", "truth", "pg_catalog", "information_schema", "pg_toast"]
 COLUMNS = """
     SELECT table_schema, table_name, column_name FROM information_schema.columns
@@ -34,7 +36,7 @@ COLUMNS = """
 def installation(settings, database, prefect):
     """One night, and what else may name a lead: a log, a finding of set-aside rows, a person's feedback."""
     load_simulated_crm(database, CRM, Progress())
-    settings = settings.model_copy(update={"min_train_positives": 10})
+    settings = settings.model_copy(update=QUICK)
     best = run_nightly(settings, database, None, Progress())["top_leads"][0]["lead_id"]
     merge(database, "person-before-merge", best)
     (settings.root / "logs").mkdir(exist_ok=True)
@@ -189,6 +191,14 @@ def test_a_night_that_runs_is_waited_for_and_the_bar_is_up(forgotten, database):
     assert forget(settings, database, "late-subject")["status"] == "already_erased"
 
 
+def test_artefacts_that_only_mlflow_reaches_are_edited_through_it(forgotten, database):
+    registry = open_registry(forgotten[0], database)
+    version = registry.get("champion")
+    registry.attach_json(version.run_id, "notes/night.json", {"word": "to-be-erased"})
+    assert registry.edit_artifacts(lambda name, text: text.replace("to-be-erased", "(erased)")) == 1
+    assert registry.edit_artifacts(lambda name, text: text.replace("to-be-erased", "(erased)")) == 0
+
+
 def test_later_nights_leave_the_lead_out_though_the_crm_still_has_it(forgotten, database):
     settings, best, words, *_ = forgotten
     run_scoring(settings, database, CRM.end, Progress())
@@ -207,6 +217,20 @@ def test_the_export_told_everything_and_tells_nothing_of_strangers(forgotten, da
     assert not any("_20" in name for name in stored)
     with pytest.raises(UnknownSubjectError):
         export(database, "nobody-at-all")
+
+
+def test_the_commands_answer_in_json(forgotten, monkeypatch, capsys, logging_as_before):
+    settings, best, words, *_ = forgotten
+    monkeypatch.setenv("LEADSCORE_HOME", str(settings.root))
+    monkeypatch.setenv("LEADSCORE_DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_tracking_uri)
+    assert main(["forget", "unheard-of", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "nothing_found"
+    assert main(["forget", best, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "already_erased"
+    assert main(["export-subject", best, "--json"]) == 0
+    assert {name.partition(".")[0] for name in json.loads(capsys.readouterr().out)["stored"]} == {"source"}
+    assert mentions_in_files(settings.root, words) == set()
 
 
 def test_who_opted_out_has_no_number_and_teaches_nothing(forgotten, database):
