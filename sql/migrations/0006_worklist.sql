@@ -181,25 +181,19 @@ BEGIN
 
     DELETE FROM scoring.lead_queue WHERE model_key = NEW.model_key;
     INSERT INTO scoring.lead_queue
-    WITH member AS (  -- who can be dealt leads: first choice of all who work here, second of those present
+    WITH pool AS (  -- who can be dealt leads, in all and by team; '' is everybody
         SELECT
-            owner_id,
             pool,
-            is_present,
-            row_number() OVER (PARTITION BY pool ORDER BY owner_id) - 1 AS number,
-            count(*) OVER (PARTITION BY pool) AS n,
-            row_number() OVER (PARTITION BY pool, is_present ORDER BY owner_id) - 1 AS number_present,
-            count(*) OVER (PARTITION BY pool, is_present) AS n_present
+            count(*) AS n,
+            array_agg(owner_id ORDER BY owner_id) AS members,
+            array_agg(is_present ORDER BY owner_id) AS are_present,
+            count(*) FILTER (WHERE is_present) AS n_present,
+            array_agg(owner_id ORDER BY owner_id) FILTER (WHERE is_present) AS present
         FROM scoring.owner
         CROSS JOIN LATERAL (VALUES (''), (team_id)) AS pools (pool)
-        CROSS JOIN LATERAL (
-            SELECT COALESCE(absent_until < NEW.as_of_date, true) AS is_present
-        ) AS presence
+        CROSS JOIN LATERAL (SELECT COALESCE(absent_until < NEW.as_of_date, true) AS is_present) AS presence
         WHERE is_active AND pool IS NOT NULL
-    ),
-    pool AS (
-        SELECT pool, max(n) AS n, COALESCE(max(n_present) FILTER (WHERE is_present), 0) AS n_present
-        FROM member GROUP BY pool
+        GROUP BY pool
     ),
     scored AS (
         SELECT
@@ -210,8 +204,6 @@ BEGIN
             exploration.arm,
             owner.is_active IS NOT TRUE AS is_routed,
             CASE WHEN owner.team_id IN (SELECT pool FROM pool) THEN owner.team_id ELSE '' END AS pool,
-            scoring.draw('route ' || lead_id) AS u,
-            scoring.draw('second route ' || lead_id) AS u_second,
             COALESCE(published.expected_value, probability * value_per_probability) AS value,
             COALESCE(
                 touch.last_outbound_at IS NOT NULL
@@ -230,8 +222,9 @@ BEGIN
         scored.lead_id,
         CASE
             WHEN NOT is_routed THEN scored.owner_id
-            WHEN first.is_present OR pool.n_present = 0 THEN first.owner_id
-            ELSE second.owner_id
+            -- a lead stays with its first choice, and goes to a second one only while the first is away
+            WHEN n_present = 0 OR are_present[first] THEN members[first]
+            ELSE present[1 + floor(scoring.draw('second route ' || lead_id) * n_present)::integer]
         END,
         is_routed,
         scored.account_id,
@@ -245,11 +238,8 @@ BEGIN
         last_touch_at
     FROM scored
     LEFT JOIN pool ON is_routed AND pool.pool = scored.pool
-    LEFT JOIN member AS first
-      ON is_routed AND first.pool = scored.pool AND first.number = floor(u * pool.n)
-    LEFT JOIN member AS second
-      ON is_routed AND second.pool = scored.pool AND second.is_present
-     AND second.number_present = floor(u_second * pool.n_present);
+    LEFT JOIN LATERAL (SELECT 1 + floor(scoring.draw('route ' || lead_id) * n)::integer AS first) AS choice
+      ON is_routed;
     RETURN NULL;
 END
 $$;
