@@ -1,6 +1,6 @@
 """Status before score: which leads get a number tonight, from what, and why the others get none.
 
-The first of these that holds decides: closed, opted_out, excluded, too_young, insufficient_data, scored. A
+The first of these that holds decides: opted_out, closed, excluded, too_young, insufficient_data, scored. A
 lead of which nothing is known gets the pooled prior under `insufficient_data`; one whose number cannot be
 computed keeps its last under `kept_last_on_error`. The other statuses carry no number: null, never 0.
 """

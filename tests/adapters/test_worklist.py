@@ -1,7 +1,9 @@
 """The lists of sales: who is on them, in which order and why, and what people's word changes."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 from psycopg.rows import dict_row
 
+import sql as sql_files
 from features.sources import Datetime, Sources, conform, empty_frame
 from flows.adapters.database import Database
 from flows.adapters.publisher import publish
@@ -327,3 +330,54 @@ def test_leads_without_a_number_are_on_no_list(database, owner):
     )
     put_in_force(database, scores, make_sources(owner=[ANN]))
     assert leads(owner)[0] == "L0001"
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "worklist.md").read_text()
+COLUMNS = """
+SELECT column_name, replace(data_type, 'timestamp with time zone', 'timestamptz')
+FROM information_schema.columns WHERE table_schema = 'sales' AND table_name = %s ORDER BY ordinal_position
+"""
+
+
+@pytest.mark.parametrize("view", ["worklist", "my_worklist"])
+def test_every_column_is_described(owner: psycopg.Connection, view: str):
+    section = GUIDE.split("\n## sales.worklist")[1].split("\n## ")[0]
+    described = re.findall(r"^\| (\w+) \| ((?:\w| )+) \|", section, flags=re.MULTILINE)[1:]
+    assert described == owner.execute(COLUMNS, [view]).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("section", "role"),
+    [("Who is on it", None), ("People's word", "sales_writer"), ("Status before score", None)],
+)
+def test_the_statements_of_the_guide_run(database: Database, section: str, role: str | None):
+    text = GUIDE.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    statements = re.findall(r"^    .*?;$", text, re.MULTILINE | re.DOTALL)
+    assert len(statements) >= 2
+    with database.connect(role) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.rollback()
+
+
+@pytest.mark.parametrize("path", sql_files.names("checks/worklist"))
+def test_a_night_of_everything_passes_every_check(database: Database, owner: psycopg.Connection, path: str):
+    team = [
+        {
+            "owner_id": f"O{i}",
+            "team_id": f"T{i % 2}",
+            "is_active": i != 3,
+            "absent_until": DAY if i == 4 else None,
+        }
+        for i in range(6)
+    ]
+    given = pl.when(pl.int_range(pl.len()) % 9 != 0).then(pl.format("O{}", pl.int_range(pl.len()) % 6))
+    accounts = [{"lead_id": f"L{i:04}", "account_id": f"A{i % 40}" if i % 2 else None} for i in range(N)]
+    touches = [activity(f"L{i:04}", i % 60) for i in range(0, N, 3)]
+    sources = make_sources(owner=team, lead=accounts, activity=touches)
+    put_in_force(database, make_scores(owner_id=given), sources)
+    for i, position in enumerate([1, 1, 4, None, None]):
+        hidden = None if position else LATER
+        owner.execute(f"{OVERRIDE} VALUES (%s, %s, %s, 'why', %s)", [f"L{7 * i:04}", position, hidden, LATER])
+    assert owner.execute("SELECT count(*) > 50 FROM sales.worklist").fetchone() == (True,)
+    assert owner.execute(sql_files.load(path).encode()).fetchall() == []
