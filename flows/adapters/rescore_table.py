@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 from flows.adapters.database import Database
 from flows.adapters.model_in_force import InForce
 from flows.adapters.score_runs import ROLE
+from flows.rescore import UNKNOWN
 
 COMPARED = ("status", "probability", "score", "grade")
 _PUBLISHED = """
@@ -36,7 +37,7 @@ def record(
     scores: pl.DataFrame,
     before: dict[str, Any],
 ) -> None:
-    """Write one row per lead asked for."""
+    """Write one row per lead that the CRM has: who is unknown, or was erased, leaves no trace."""
     shared = {
         "model_key": model_key,
         "published_run_id": run.run_id,
@@ -49,8 +50,10 @@ def record(
         score
         | {f"published_{name}": before.get(score["lead_id"], {}).get(name) for name in COMPARED}
         | shared
-        for score in scores.to_dicts()
+        for score in scores.filter(pl.col("status") != UNKNOWN).to_dicts()
     ]
+    if not rows:
+        return
     with database.connect(ROLE) as connection, connection.cursor() as cursor:
         cursor.executemany(_insert(list(rows[0])), [list(row.values()) for row in rows])
 

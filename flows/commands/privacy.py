@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, database_of, opened
+from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -26,6 +26,8 @@ def forget(subject: str, *, output: Output = DEFAULT_OUTPUT) -> Answer:
 
     Example: leadscore forget 00Q000000000042
     """
+    if not subject.strip():
+        raise UsageError("name the subject: leadscore forget LEAD_ID")
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
         from flows.adapters.erasure import forget as erase
 

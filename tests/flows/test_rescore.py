@@ -140,6 +140,10 @@ def test_a_lead_without_a_number_says_why(installation, database, open_leads):
     found = answers(installation, database, closed, out, "nobody", gone)
     assert [lead["status"] for lead in found] == ["closed", "opted_out", "unknown", "unknown"]
     assert {lead[name] for lead in found for name in ("probability", "score", "grade", "reason_1")} == {None}
+    with database.connect() as connection:
+        kept = connection.execute("SELECT lead_id FROM scoring.lead_rescore").fetchall()
+    assert {closed, out} <= {name for (name,) in kept}
+    assert not {"nobody", gone} & {name for (name,) in kept}  # an erased lead leaves no new trace
 
 
 def test_now_is_the_calendars_unless_the_data_has_a_clock():
