@@ -44,9 +44,10 @@ def finish(
     if night.run is None:
         raise RuntimeError("only a recorded night has an end to report")
     top = top_leads(sources, scores)
+    shown = evidence_on(night.database, night.settings.model_key, str(champion.version.version))
     path = night.settings.root / "reports" / f"{night.as_of}-run{night.run.run_id}.html"
     with night.progress.stage("report"):
-        write_report(path, _page(night, champion, scores, top, hindsight, memory))
+        write_report(path, _page(night, champion, scores, top, hindsight, memory, shown))
         if champion.trained is not None:
             night.registry.attach_report(champion.version.run_id, path)
     summary = {
@@ -66,7 +67,7 @@ def finish(
         "top_leads": [{k: v for k, v in lead.items() if k != "reasons"} for lead in top],
     }
     score_runs.finish_run(night.database, night.run, _counts(summary), _inputs(night, champion))
-    _show_in_prefect(summary)
+    _show_in_prefect(summary, shown)
     return summary
 
 
@@ -107,6 +108,7 @@ def _page(
     top: Sequence[Mapping[str, Any]],
     hindsight: Evaluation | None,
     memory: PeakMemory,
+    shown: Sequence[Mapping[str, Any]],
 ) -> ReportData:
     model, recipe = champion.model, champion.model.recipe
     cohort, evaluation = recipe["evaluation_cohort"], recipe["evaluation"]
@@ -149,7 +151,7 @@ def _page(
         warnings=night.warnings,
         delay_curve=model.delay_curve,
         drift=_drift(night),
-        evidence=evidence_on(night.database, night.settings.model_key, str(champion.version.version)),
+        evidence=shown,
     )
 
 
@@ -216,7 +218,7 @@ def _inputs(night: "Night", champion: Champion) -> dict[str, Any]:
     }
 
 
-def _show_in_prefect(summary: Mapping[str, Any]) -> None:
+def _show_in_prefect(summary: Mapping[str, Any], evidence: Sequence[Mapping[str, Any]]) -> None:
     from prefect.artifacts import create_table_artifact
     from prefect.context import get_run_context
     from prefect.exceptions import MissingContextError
@@ -238,3 +240,6 @@ def _show_in_prefect(summary: Mapping[str, Any]) -> None:
     leads = [{k: str(v) for k, v in lead.items()} for lead in summary["top_leads"]]
     create_table_artifact(facts, key="night", description="The night in numbers")
     create_table_artifact(leads, key="best-leads", description="Best open leads and why")
+    if evidence:
+        rows = [{name: str(value) for name, value in row.items() if name != "protocol"} for row in evidence]
+        create_table_artifact(rows, key="evidence", description="What calling by the score brings")

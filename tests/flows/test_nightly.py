@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from flows.adapters.database import AlreadyRunningError, Database, exclusive
+from flows.adapters.evidence_table import evidence_on
 from flows.adapters.registry import open_registry
 from flows.lead_model import LeadModel
 from flows.nightly import run_nightly, run_scoring, run_training
@@ -79,6 +80,33 @@ def test_a_night_publishes_every_open_lead_and_says_what_it_did(settings, simula
     best = first["top_leads"]
     assert [lead["rank"] for lead in best] == list(range(1, 11))
     assert all(lead["reason_1"] for lead in best)
+
+
+def test_every_number_comes_with_its_worth_and_every_model_with_its_evidence(settings, simulated, first):
+    with simulated.connect() as connection:
+        bare = connection.execute(
+            "SELECT count(*) FROM scoring.lead_score WHERE probability IS NOT NULL AND (currency IS NULL"
+            " OR expected_value IS NULL OR NOT (confidence > 0 AND confidence < 1) OR confidence IS NULL)"
+        ).fetchone()
+        (reasons,) = connection.execute(
+            "SELECT reasons FROM scoring.lead_score WHERE rank_overall = 1"
+        ).fetchone()
+    assert bare == (0,)
+    assert all(r["usual"] is not None for r in reasons if isinstance(r["value"], int | float))
+    assert all(abs(r["effect"]) >= r["uncertainty"] for r in reasons)
+    rows = evidence_on(simulated, settings.model_key, first["model_version"])
+    chance = next(r for r in rows if (r["measure"], r["subject"]) == ("gain_over", "at random"))
+    assert chance["verdict"] == "better"
+    page = Path(first["report_path"]).read_text()
+    assert "What calling by score brings" in page
+    run = open_registry(settings, simulated).load_champion()[1].run_id
+    assert metric_of(settings, run, "gain_over_at_random") == pytest.approx(chance["value"])
+
+
+def metric_of(settings, run_id: str, name: str) -> float:
+    import mlflow
+
+    return mlflow.MlflowClient(settings.mlflow_tracking_uri).get_run(run_id).data.metrics[name]
 
 
 def test_opted_out_leads_have_a_status_and_no_number(settings, simulated, first):
