@@ -33,7 +33,14 @@ def found(owner: psycopg.Connection, table: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "table", ["scoring.lead_score", "scoring.score_run", "scoring.score_pointer", "scoring.decision"]
+    "table",
+    [
+        "scoring.lead_score",
+        "scoring.score_run",
+        "scoring.score_pointer",
+        "scoring.decision",
+        "scoring.evidence",
+    ],
 )
 def test_every_column_is_described(owner: psycopg.Connection, table: str):
     assert described(table) == found(owner, table)

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import sql as sql_files
 from flows.adapters.database import AlreadyRunningError, Database, exclusive
 from flows.adapters.evidence_table import evidence_on
 from flows.adapters.registry import open_registry
@@ -92,7 +93,7 @@ def test_every_number_comes_with_its_worth_and_every_model_with_its_evidence(set
             "SELECT reasons FROM scoring.lead_score WHERE rank_overall = 1"
         ).fetchone()
     assert bare == (0,)
-    assert all(r["usual"] is not None for r in reasons if isinstance(r["value"], int | float))
+    assert any(", usual is " in r["words"] for r in reasons)
     assert all(abs(r["effect"]) >= r["uncertainty"] for r in reasons)
     rows = evidence_on(simulated, settings.model_key, first["model_version"])
     chance = next(r for r in rows if (r["measure"], r["subject"]) == ("gain_over", "at random"))
@@ -107,6 +108,22 @@ def metric_of(settings, run_id: str, name: str) -> float:
     import mlflow
 
     return mlflow.MlflowClient(settings.mlflow_tracking_uri).get_run(run_id).data.metrics[name]
+
+
+def test_owners_find_their_lists_in_the_morning(simulated, first):
+    with simulated.connect() as connection:
+        listed = connection.execute(
+            "SELECT count(*), count(DISTINCT owner_id) FROM sales.worklist"
+        ).fetchone()
+        present = connection.execute(
+            "SELECT count(*) FROM scoring.worklist_owner WHERE n_places > 0"
+        ).fetchone()
+        touched = connection.execute("SELECT count(last_outbound_at) FROM scoring.lead_queue").fetchone()
+        for path in sql_files.names("checks/worklist"):
+            assert connection.execute(sql_files.load(path).encode()).fetchall() == [], path
+    assert listed[0] > 50
+    assert 0 < listed[1] <= present[0]
+    assert touched[0] > 0
 
 
 def test_opted_out_leads_have_a_status_and_no_number(settings, simulated, first):
