@@ -68,7 +68,12 @@ def record_pages(
     """
     opened = []
     for one in pages:
-        values: dict[str, Any] = {"key": model_key, "cause": one.cause, "monitor": one.monitor, "words": one.reason}
+        values: dict[str, Any] = {
+            "key": model_key,
+            "cause": one.cause,
+            "monitor": one.monitor,
+            "words": one.reason,
+        }
         values |= {"day": as_of, "details": json.dumps(one.to_dict(), allow_nan=False)}
         if connection.execute(_SEEN, values).rowcount == 0 and connection.execute(_OPEN, values).rowcount:
             opened.append(one)
