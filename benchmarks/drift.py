@@ -1,13 +1,15 @@
 """Policies against drift in simulated time: what late labels cost and what retraining repairs.
 
     python benchmarks/drift.py [--quick] [--seeds N] [--leads N] [--kinds ...] [--json FILE] [--write]
+    python benchmarks/drift.py --report FILE [--write]
 
 Simulated CRMs of 22 months, one per kind of drift and seed, live through their weekly nights; the world
 changes thirteen weeks after the first. A night stands for a week, "nightly" retraining for one every two
 weeks; every second weekly snapshot trains. Outcomes are replaced by their true chances in every measure, so
 that no luck of the draw is in it. Features are built once per world; labels are cut as known on each night by
 the product's own `History`, and monitors, backtest, comparison and gate are the product's own functions.
-`--write` puts the tables into docs/drift.md.
+`--json` keeps all numbers, after every world anew; `--report` makes the tables of such a file. `--write` puts
+them into docs/drift.md.
 """
 
 import argparse
@@ -17,8 +19,9 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,9 @@ from tables import write
 DOCUMENT = Path(__file__).parents[1] / "docs" / "drift.md"
 QUICK_KINDS = ("none", "concept")
 QUICK_LEADS = 2_000
+TRIES, QUICK_TRIES = 100, 4
+MONITORS, QUICK_MONITORS = (100, 600), (2, 100)
+"""Quiet years, and runs per detection delay."""
 PEER_SEEDS = 3
 """Peers that only a table shows, and the label treatments of claim (c), run on the first so many seeds."""
 
@@ -44,17 +50,14 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    parser.add_argument("--report", type=Path, help="measure nothing, show what this file holds")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.kinds, options.leads = 1, list(QUICK_KINDS), QUICK_LEADS
     for name in [n for n in os.environ if n.startswith("LEADSCORE_") and n != "LEADSCORE_DATA_DIR"]:
         del os.environ[name]
-    started = time.perf_counter()
-    results = measured(options)
-    results["seconds"] = round(time.perf_counter() - started, 1)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1, default=_finite))
+    results = json.loads(options.report.read_text()) if options.report else measured(options)
     for name, text in report(results).items():
         print(f"\n{text}")
         if options.write:
@@ -62,72 +65,85 @@ def main() -> None:
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """Run everything; worlds side by side in processes."""
+    """Run everything; worlds and monitors side by side in processes."""
     tasks = [(kind, seed) for seed in range(options.seeds) for kind in options.kinds]
-    years, runs, tries = (2, 100, 4) if options.quick else (100, 600, 100)
-    peers = -1 if options.quick else PEER_SEEDS
-    runs_found: list[dict[str, Any]] = []
+    tries = QUICK_TRIES if options.quick else TRIES
+    results: dict[str, Any] = {
+        "leads": options.leads,
+        "runs": [],
+        "poison": [],
+        "monitors": None,
+        "streams": [],
+    }
+    results["cpu_seconds"] = 0.0
     with (
         tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as home,
         _server(Path(home)) as urls,
         ProcessPoolExecutor(options.workers, get_context("spawn")) as pool,  # Polars hangs in a fork
     ):
-        share = -(-tries // options.seeds)
-        futures = {
-            pool.submit(one_world, urls(f"{kind}_{seed}"), kind, seed, options.leads, peers, share): (
-                kind,
-                seed,
-            )
+        share, peers = -(-tries // options.seeds), -1 if options.quick else PEER_SEEDS
+        futures: dict[Future[dict[str, Any]], str] = {
+            pool.submit(
+                one_world, urls(f"{kind}_{seed}"), kind, seed, options.leads, peers, share
+            ): f"{kind} {seed}"
             for kind, seed in tasks
         }
+        futures[pool.submit(streams, options.quick)] = "streams"
+        futures[pool.submit(monitors, *(QUICK_MONITORS if options.quick else MONITORS))] = "monitors"
         for done, future in enumerate(as_completed(futures), 1):
-            runs_found += future.result()
-            _say(f"world {done} of {len(tasks)}: {futures[future]}")
-    return {
-        "leads": options.leads,
-        "seeds": options.seeds,
-        "kinds": options.kinds,
-        "runs": [run for run in runs_found if "policy" in run],
-        "poison": [run["poison"] for run in runs_found if "poison" in run],
-        "monitors": monitors(years, runs),
-        "streams": streams(options.quick),
-    }
+            found = future.result()
+            for name, value in found.items():
+                results[name] = value if results[name] is None else results[name] + value
+            if options.json:
+                options.json.write_text(json.dumps(results, indent=1))
+            _say(f"{done} of {len(futures)}: {futures[future]}")
+    return results
 
 
-def one_world(url: str, kind: str, seed: int, leads: int, peers: int, tries: int) -> list[dict[str, Any]]:
+def one_world(url: str, kind: str, seed: int, leads: int, peers: int, tries: int) -> dict[str, Any]:
     """Build a world, run every policy on it, and poison the quiet one."""
     from drift_fits import Fits
     from drift_loop import run_loop
     from drift_poison import promoted
-    from drift_policies import run_schedule, schedules
+    from drift_policies import run_schedule, schedules, tuned_on_burn_in
     from drift_summary import summary
     from drift_worlds import build_world
 
     from flows.adapters.database import Database
 
+    started = time.process_time()
     world = build_world(Database.from_url(url), kind, seed, leads)
     fits = Fits(world)
     runs = [run_schedule(fits, schedule) for schedule in schedules(seed, peers)]
-    runs.append(run_loop(fits))
+    tuned = tuned_on_burn_in(runs)
+    runs += [run_loop(fits), *([tuned] if tuned else [])]
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
-    return [*found, {"poison": promoted(world, tries, seed)}] if kind == "none" else found
+    poison = [promoted(world, tries, seed)] if kind == "none" else []
+    return {"runs": found, "poison": poison, "cpu_seconds": time.process_time() - started}
 
 
 def monitors(years: int, runs: int) -> dict[str, Any]:
     """Count false pages in quiet years, and weeks to find a fall (benchmarks/monitors.py)."""
-    from monitors import detection_delays, quiet_years
+    from monitors import detection_delays, quiet_integrity, quiet_labels
 
+    started = time.process_time()
+    counts: Counter[str] = Counter()
+    for seed in range(years):
+        counts.update(quiet_integrity(seed, 25.0, know_holidays=True))
+        counts.update(quiet_labels(seed))
+    pages = sum(counts[name] for name in ("T1 pages", "T2 alarms", "T3 alarms"))
     with contextlib.redirect_stdout(sys.stderr):
-        quiet = quiet_years(years)
-        delays = detection_delays(17, 0.4, runs)["T3"]
-    return {"quiet": quiet, "median_weeks": delays[0], "false_alarms_a_year": delays[2]}
+        weeks = detection_delays(17, 0.4, runs)["T3"][0]
+    found = {"years": years, "pages": pages, "median_weeks": weeks}
+    return {"monitors": found, "cpu_seconds": time.process_time() - started}
 
 
-def streams(is_quick: bool) -> list[dict[str, Any]]:
+def streams(is_quick: bool) -> dict[str, Any]:
     """Run the real sets that are there."""
     from drift_streams import run_streams
 
-    return run_streams(is_quick)
+    started = time.process_time()
+    return {"streams": run_streams(is_quick), "cpu_seconds": time.process_time() - started}
 
 
 @contextlib.contextmanager
@@ -138,10 +154,6 @@ def _server(home: Path) -> Iterator[Any]:
     home.chmod(0o711)
     with open_database(Settings(home=home, database_url=None)) as server:
         yield lambda name: server.ensure_database(name).uri()
-
-
-def _finite(value: Any) -> Any:
-    return str(value)
 
 
 def _say(text: str) -> None:

@@ -18,7 +18,7 @@ from drift_worlds import World, settings
 from features.sources import midnight
 from flows.artefact_checks import segments_of
 from flows.backtest import Predict, backtest, best
-from flows.data_facts import DataFacts, data_facts, differences
+from flows.data_facts import DataFacts, NightRows, data_facts, differences, night_rows
 from flows.dataset import History
 from flows.evaluation import Evaluation
 from flows.fitting import TooFewConversionsError
@@ -31,8 +31,9 @@ from flows.monitors.early_weeks import EarlyState, watch_early
 from flows.monitors.harm_weeks import HarmWatch, first_scored, watch_losses, weekly_losses
 from flows.monitors.reading import Reading
 from flows.monitors.trigger import triggers
+from flows.newest_labels import newest_labels
 from flows.open_cohorts import compare_on_open_cohorts
-from flows.recipes import MATURE, Recipe
+from flows.recipes import Recipe
 
 SHORT = Learner("pkboost", Recipe("sliding-90", window_days=90))
 CANDIDATES: Mapping[str, Learner] = {"soft": SOFT, "mature": PKBOOST, "sliding 90 d": SHORT, "repair": REPAIR}
@@ -50,7 +51,7 @@ class Champion:
 
     learner: Learner
     night: date
-    facts: DataFacts
+    facts: DataFacts | None
 
 
 @dataclass
@@ -110,7 +111,7 @@ def run_loop(fits: Fits) -> Run:
     """Live through all nights with monitors, searches and the gate."""
     world = fits.world
     run, watcher, used = Run("PKBoost gated loop", world), Watcher(world), set[tuple[Learner, date]]()
-    champion = Champion(FIRST, world.nights[0], facts_on(fits, FIRST, world.nights[0]))
+    champion = Champion(FIRST, world.nights[0], data_facts(rows_on(world, world.nights[0])))
     last_search = last_change = None
     for k, night in enumerate(world.nights):
         asked = [one for one in triggers(watcher.watch(night)) if one.action == "search"]
@@ -173,17 +174,21 @@ def through_the_gate(
     last_change: date | None = None,
 ) -> Champion | None:
     """Put the evidence together and let the product's gate decide."""
-    facts = facts_on(fits, learner, night)
-    open_rows = fits.world.history.frame.filter(pl.Series(fits.world.rows(night)))
+    rows = rows_on(fits.world, night)
+    facts = data_facts(rows)
+    models = [
+        lead_model(fits, one, day) for one, day in ((champion.learner, champion.night), (learner, night))
+    ]
     evidence = Evidence(
         as_of=night,
         evaluation=evaluation_of(fits, learner, night),
         leakage=LeakageReport(False, None),
         open_probabilities=fits.scores(learner, night, night),
         champion_probabilities=fits.scores(champion.learner, champion.night, night),
-        segments=segments_of(open_rows),
-        data_problems=differences(champion.facts, facts),
+        segments=segments_of(rows.open_leads),
+        data_problems=[] if champion.facts is None else differences(champion.facts, rows),
         comparison=comparison,
+        newest=newest_labels(known(fits.world, night), models[0], models[1]),
         is_new_recipe=learner != champion.learner,
         last_recipe_change=last_change,
     )
@@ -205,12 +210,10 @@ def evaluation_of(fits: Fits, learner: Learner, night: date) -> Evaluation:
     return Evaluation("newest mature weeks", len(y), int(y.sum()), float(y.mean()), calibration_ratio=ratio)
 
 
-def facts_on(fits: Fits, learner: Learner, night: date) -> DataFacts:
-    """Describe the data of a night."""
-    mature = fits.world.history.known_at(night, MATURE, settings(train_window_days=365))
-    return data_facts(
-        mature.frame, mature.y, fits.world.history.frame.filter(pl.Series(fits.world.rows(night)))
-    )
+def rows_on(world: World, night: date) -> NightRows:
+    """Return the rows that describe a night."""
+    open_leads = world.history.frame.filter(pl.Series(world.rows(night)))
+    return night_rows(known(world, night), settings(train_window_days=365), open_leads)
 
 
 def known(world: World, night: date) -> History:

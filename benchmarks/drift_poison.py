@@ -1,7 +1,8 @@
 """Poisoned nights: data that are wrong on one night, from which the gate must not let a model through.
 
 The monitor of data integrity (T1), which looks at raw rows before training, is left out: what is tested is
-the gate alone.
+the gate alone. Nights whose data contradict the champion's are refused whatever is fitted on them; only the
+others need a fit to be judged.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from drift_fits import PKBOOST, Fits
-from drift_loop import Champion, facts_on, refit
+from drift_fits import Fits
+from drift_loop import FIRST, Champion, refit, rows_on
 from drift_worlds import World
 
+from flows.data_facts import data_facts, differences
 from flows.dataset import History
 
 MIN_FILLED = 0.6
@@ -32,7 +34,7 @@ def flipped_labels(past: History, rng: np.random.Generator) -> History:
 def wrong_unit(past: History, rng: np.random.Generator) -> History:
     """One number comes a hundred times too large."""
     column = _drawn(past, rng, is_number=True)
-    return replace(past, frame=past.frame.with_columns(pl.col(column) * 100))
+    return replace(past, frame=past.frame.with_columns(pl.col(column).cast(pl.Float64) * 100))
 
 
 def half_the_leads(past: History, rng: np.random.Generator) -> History:
@@ -67,7 +69,7 @@ def promoted(world: World, tries: int, seed: int) -> dict[str, list[int]]:
         rng = np.random.default_rng([seed, number])
         k = int(rng.integers(NIGHTS_BETWEEN, len(world.nights)))
         champion_night, night = world.nights[k - 2], world.nights[k]
-        champion = Champion(PKBOOST, champion_night, facts_on(clean, PKBOOST, champion_night))
+        champion = Champion(FIRST, champion_night, data_facts(rows_on(world, champion_night)))
         name = list(POISONS)[number % len(POISONS)]
         found[name][0] += _is_promoted(clean, champion, night, POISONS[name], rng)
         found[name][1] += 1
@@ -84,7 +86,10 @@ def _is_promoted(
         if len(past.labels.snapshots) == len(world.truth)
         else np.zeros(len(past.labels.snapshots))
     )
-    fits = Fits(replace(world, history=past, truth=kept))
+    broken = replace(world, history=past, truth=kept)
+    if champion.facts is not None and differences(champion.facts, rows_on(broken, night)):
+        return False
+    fits = Fits(broken)
     fits.adopt(champion.learner, champion.night, clean.model(champion.learner, champion.night))
     return refit(fits, champion, night) is not None
 

@@ -1,7 +1,7 @@
 """Policies: which model scores on which night."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -61,10 +61,10 @@ def schedules(world_seed: int, n_full_seeds: int) -> list[Schedule]:
     A negative number leaves out all that no claim about quiet or changed worlds needs.
     """
     found = [
-        Schedule("PKBoost static", PKBOOST, None),
+        Schedule("PKBoost static", SOFT, None),
         Schedule("LightGBM static", Learner("lightgbm", WINDOWS["expanding"]), None),
         Schedule("LightGBM nightly, expanding", Learner("lightgbm", WINDOWS["expanding"]), NIGHTLY),
-        Schedule("PKBoost nightly, ungated", PKBOOST, NIGHTLY, is_judged=True),
+        Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
         Schedule("oracle without delay", ORACLE, MONTHLY),
     ]
     if n_full_seeds < 0:
@@ -90,6 +90,7 @@ def _peers() -> list[Schedule]:
     ]
 
 
+TUNED = "LightGBM nightly, window tuned on burn-in"
 MATURED_ONLY = "PKBoost monthly, matured only"
 SOFT_LABELS = "PKBoost monthly, soft labels"
 FAKE_NEGATIVES = "PKBoost monthly, fake negatives"
@@ -122,11 +123,17 @@ def is_harmful(fits: Fits, old: tuple[Learner, date], new: tuple[Learner, date],
     return float(np.mean(losses[1])) > (1 + HARM) * float(np.mean(losses[0]))
 
 
-def tuned_on_burn_in(runs: Mapping[str, Run], drift_date: date) -> Run:
-    """Return LightGBM with the window that had the least log-loss before the world changed."""
-    nightly = [run for name, run in runs.items() if name.startswith("LightGBM nightly")]
+def tuned_on_burn_in(runs: Sequence[Run]) -> Run | None:
+    """Return nightly LightGBM with the window that had the least log-loss before the world changed.
+
+    None where only one window was run.
+    """
+    nightly = [run for run in runs if run.policy.startswith("LightGBM nightly")]
+    if len(nightly) < 2:
+        return None
 
     def burn_in_loss(run: Run) -> float:
-        return float(np.mean([week.log_loss for week in run.weeks if week.night < drift_date]))
+        changed = run.world.drift_date
+        return float(np.mean([week.log_loss for week in run.weeks if week.night < changed]))
 
-    return min(nightly, key=burn_in_loss)
+    return replace(min(nightly, key=burn_in_loss), policy=TUNED)

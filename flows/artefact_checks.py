@@ -1,12 +1,13 @@
 """Champion and challenger side by side on today's open leads: may sales be shown this list tomorrow?"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 MIN_LEADS = 30
 """Fewer leads than this, in all or in a segment, are not compared."""
@@ -28,7 +29,9 @@ class Shift:
     Attributes
     ----------
     top_overlap : share of the champion's best tenth that is also the challenger's; chance alone gives 0.1.
-    segment, segment_shift : where the mean logit moved most, and by how much; "all" is every lead.
+    segment, segment_shift : where the level moved most, the logit of the mean probability, and by how much;
+        "all" is every lead. A mean of logits would follow the hopeless leads, where fits differ by luck.
+    far : every segment that moved by more than `MOST_SEGMENT_SHIFT`, and by how much.
     spread_ratio : standard deviation of the challenger's logits over the champion's.
     """
 
@@ -37,6 +40,7 @@ class Shift:
     segment: str
     segment_shift: float
     spread_ratio: float
+    far: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -54,29 +58,36 @@ def shift(champion: np.ndarray, challenger: np.ndarray, segments: Mapping[str, n
     if len(champion) < MIN_LEADS:
         return None
     old, new = _logits(champion), _logits(challenger)
-    moved = {"all": float((new - old).mean())}
-    for name, inside in segments.items():
-        if inside.sum() >= MIN_LEADS:
-            moved[name] = float((new - old)[inside].mean())
+    inside = {"all": np.ones(len(old), dtype=bool)} | {
+        name: rows for name, rows in segments.items() if rows.sum() >= MIN_LEADS
+    }
+    moved = {
+        name: float(_logits(challenger[rows].mean()) - _logits(champion[rows].mean()))
+        for name, rows in inside.items()
+    }
     furthest = max(moved, key=lambda name: abs(moved[name]))
     spread = float(new.std() / old.std()) if old.std() > 0 else math.inf if new.std() > 0 else 1.0
-    return Shift(len(old), _overlap(old, new), furthest, moved[furthest], min(spread, 1e6))
+    far = {name: by for name, by in moved.items() if not abs(by) <= MOST_SEGMENT_SHIFT}
+    return Shift(len(old), _overlap(old, new), furthest, moved[furthest], min(spread, 1e6), far)
 
 
-def problems(found: Shift, *, is_proven: bool) -> list[str]:
+def problems(found: Shift, *, is_proven: bool, followed: Collection[str] = ()) -> list[str]:
     """Say in words what sales could not be shown.
 
     Parameters
     ----------
     is_proven : whether the lower bound of the challenger's gain on mature labels is above 0.
+    followed : segments in which the newest labels say that the challenger is nearer to the truth; there it
+        may move as far as they ask.
     """
     most, said = MOST_PROVEN_SHIFT if is_proven else MOST_SEGMENT_SHIFT, []
     if found.top_overlap < LEAST_TOP_OVERLAP:
         said.append(f"only {found.top_overlap:.0%} of the champion's best tenth are in the new one's")
-    if not abs(found.segment_shift) <= most:
-        said.append(
-            f"leads of segment {found.segment} move by {found.segment_shift:+.2f} logit, more than {most}"
-        )
+    said += [
+        f"leads of segment {name} move by {by:+.2f} logit, more than {most}, unasked for by the newest labels"
+        for name, by in found.far.items()
+        if name not in followed and not abs(by) <= most
+    ]
     if not 1 / MOST_SPREAD_RATIO <= found.spread_ratio <= MOST_SPREAD_RATIO:
         said.append(f"probabilities spread {found.spread_ratio:.2f} times as wide as the champion's")
     return said
@@ -95,9 +106,9 @@ def segments_of(open_leads: pl.DataFrame) -> dict[str, np.ndarray]:
     return found
 
 
-def _logits(p: np.ndarray) -> np.ndarray:
+def _logits(p: ArrayLike) -> np.ndarray:
     clipped = np.clip(p, _FLOOR, 1 - _FLOOR)
-    return np.log(clipped / (1 - clipped))
+    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
 def _overlap(old: np.ndarray, new: np.ndarray) -> float:

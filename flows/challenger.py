@@ -4,13 +4,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from features.sources import Sources
-from flows.data_facts import DataFacts, data_facts
 from flows.dataset import History
 from flows.lead_model import LeadModel
 from flows.monitors.compare import Comparison
 from flows.open_cohorts import compare_on_open_cohorts
 from flows.open_leads import OpenLeads
-from flows.recipes import MATURE, Recipe, recipe_of
+from flows.recipes import Recipe, recipe_of
 from flows.score_mapping import ScoreMapping
 from flows.training import Trained, train
 
@@ -25,7 +24,7 @@ class Challenge:
     Attributes
     ----------
     cause : why it was trained.
-    facts : of the night's data.
+    past : every row of tonight, with its features.
     kind : "nightly" or "search".
     comparison : with the champion, on rows neither was trained on; None where history is too short.
     is_new_recipe : whether it was made in another way than the champion.
@@ -34,7 +33,7 @@ class Challenge:
 
     trained: Trained
     cause: str
-    facts: DataFacts
+    past: History
     kind: str = "nightly"
     comparison: Comparison | None = None
     is_new_recipe: bool = False
@@ -69,7 +68,7 @@ def refit(
     comparison = None
     if champion is not None:
         comparison = compare_on_open_cohorts(past, champion, trained.model, night.settings.random_state)
-    return Challenge(trained, cause, facts_of(night, past, open_leads, trained.model), comparison=comparison)
+    return Challenge(trained, cause, past, comparison=comparison)
 
 
 def train_on(
@@ -80,9 +79,3 @@ def train_on(
     return train(
         sources, night.as_of, night.settings, night.label, night.data_sha256, mapping, recipe, past=past
     )
-
-
-def facts_of(night: "Night", past: History, open_leads: OpenLeads, model: LeadModel) -> DataFacts:
-    """Describe tonight's mature rows and open leads."""
-    mature = past.known_at(night.as_of, MATURE, night.settings)
-    return data_facts(mature.frame, mature.y, open_leads.of(model))

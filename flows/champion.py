@@ -16,9 +16,10 @@ from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
 from flows.artefact_checks import segments_of
 from flows.challenger import Challenge
-from flows.data_facts import DataFacts, differences
+from flows.data_facts import DataFacts, NightRows, data_facts, differences, night_rows
 from flows.evidence import evidence_metrics
 from flows.lead_model import LabelDefinition, LeadModel
+from flows.newest_labels import newest_labels
 from flows.open_leads import OpenLeads
 from flows.recipes import recipe_of
 from flows.training import Trained
@@ -26,7 +27,7 @@ from flows.training import Trained
 if TYPE_CHECKING:
     from flows.nightly import Night
 
-FACTS = "data_facts"
+FACTS = "facts_of_the_past"
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,14 @@ def register(
         back to.
     """
     trained = challenge.trained
-    model = replace(trained.model, recipe={**trained.model.recipe, FACTS: challenge.facts.to_dict()})
+    rows = night_rows(challenge.past, night.settings, open_leads.of(trained.model))
+    facts = data_facts(rows)
+    kept = {} if facts is None else {FACTS: facts.to_dict()}
+    model = replace(trained.model, recipe={**trained.model.recipe, **kept})
     version = night.registry.log_run(model, _run_record(night, challenge))
     _keep_evidence(night, trained, version)
-    found = gate.decide(_evidence(night, challenge, fallback, open_leads), has_champion=fallback is not None)
+    evidence = _evidence(night, challenge, fallback, open_leads, rows)
+    found = gate.decide(evidence, has_champion=fallback is not None)
     if previous is not None and previous.model.training_range.as_of > night.as_of:
         return Champion(model, version, trained, found)
     decision = _decision(night, challenge, found, previous, version)
@@ -111,12 +116,17 @@ def register(
 def _keep_evidence(night: "Night", trained: Trained, version: ModelVersion) -> None:
     key, protocol = night.settings.model_key, trained.evaluation.protocol
     replace_evidence(night.database, key, str(version.version), night.as_of, protocol, trained.evidence)
-    rows = [asdict(one) for one in trained.evidence]
-    night.registry.attach_json(version.run_id, "evidence.json", {"rows": rows})
+    night.registry.attach_json(
+        version.run_id, "evidence.json", {"rows": [asdict(one) for one in trained.evidence]}
+    )
 
 
 def _evidence(
-    night: "Night", challenge: Challenge, fallback: Champion | None, open_leads: OpenLeads
+    night: "Night",
+    challenge: Challenge,
+    fallback: Champion | None,
+    open_leads: OpenLeads,
+    rows: NightRows,
 ) -> gate.Evidence:
     trained, key = challenge.trained, night.settings.model_key
     before = None if fallback is None else fallback.model.recipe.get(FACTS)
@@ -127,9 +137,10 @@ def _evidence(
         open_probabilities=probabilities(trained.model, open_leads),
         champion_probabilities=None if fallback is None else probabilities(fallback.model, open_leads),
         segments=segments_of(open_leads.of(trained.model)),
-        data_problems=[] if before is None else differences(DataFacts.from_dict(before), challenge.facts),
+        data_problems=[] if before is None else differences(DataFacts.from_dict(before), rows),
         integrity=night.integrity,
         comparison=challenge.comparison,
+        newest=None if fallback is None else newest_labels(challenge.past, fallback.model, trained.model),
         is_new_recipe=challenge.is_new_recipe,
         last_recipe_change=decisions.last_recipe_change(night.database, key),
         last_roll_back=decisions.last_roll_back(night.database, key),

@@ -1,18 +1,26 @@
-"""What a model was made from, in a few numbers per column: two nights are compared by them.
+"""What a model was made from, in a few numbers per column: a night that contradicts them is broken.
 
 A model fitted on broken data can look as good as ever, because it is judged on the same broken data. So each
-model keeps the facts of its night, and the gate compares those of a challenger with those of the champion.
+model keeps the facts of the half year of rows that was mature on its night, and a later night describes the
+same weeks anew. Features are as of their snapshot and mature labels do not change: whatever the world does
+meanwhile, the past stays as it was. Tonight's open leads, which have no past, are held against those of a
+week ago.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from features.matrix import NOT_FEATURES
+from flows.adapters.settings import Settings
+from flows.dataset import History
+from flows.recipes import MATURE
 
+PERIOD_DAYS = 182
 NEWEST_DAYS = 28
 MIN_VALUES = 30
 """Fewer values than this say nothing about a column."""
@@ -23,6 +31,9 @@ MOST_NULL_SHIFT = 0.2
 MOST_SIZE_SHIFT = 1.5
 MOST_ODDS_RATIO = 2.5
 MOST_NEWEST_ODDS_RATIO = 4.0
+
+STEP_DAYS = 7
+THEN = "when the champion was trained"
 
 Facts = dict[str, Any]
 
@@ -59,16 +70,41 @@ class FrameFacts:
 
 
 @dataclass(frozen=True)
-class DataFacts:
-    """Facts of the mature rows and of the open leads of one night; JSON-able.
+class NightRows:
+    """The rows that a night is described by.
 
     Attributes
     ----------
-    positive_share, newest_positive_share : of all mature rows, and of those of the newest 28 days.
+    mature, y : keys and features of every mature row, whatever a recipe makes of them, and their labels in
+        {0, 1}, float64 (n,).
+    earlier, open_leads : keys and features of the leads open on the newest snapshot before tonight, and
+        tonight.
     """
 
-    training: FrameFacts
-    open_leads: FrameFacts
+    mature: pl.DataFrame
+    y: np.ndarray
+    earlier: pl.DataFrame
+    open_leads: pl.DataFrame
+
+    @property
+    def snapshots(self) -> np.ndarray:
+        """Snapshots of the mature rows, datetime64[D] (n,)."""
+        return self.mature["snapshot_date"].to_numpy().astype("datetime64[D]")
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Facts of the mature rows of half a year; JSON-able.
+
+    Attributes
+    ----------
+    first, last : their oldest and newest snapshot, ISO.
+    positive_share, newest_positive_share : of all of them, and of those of the newest 28 days.
+    """
+
+    first: str
+    last: str
+    past: FrameFacts
     positive_share: float
     newest_positive_share: float
 
@@ -79,40 +115,54 @@ class DataFacts:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DataFacts":
         """Return the facts that `to_dict` described."""
-        frames = {name: FrameFacts.from_dict(values[name]) for name in ("training", "open_leads")}
-        return cls(
-            **frames,
-            positive_share=values["positive_share"],
-            newest_positive_share=values["newest_positive_share"],
-        )
+        return cls(**{**values, "past": FrameFacts.from_dict(values["past"])})
 
 
-def data_facts(mature: pl.DataFrame, y: np.ndarray, open_leads: pl.DataFrame) -> DataFacts:
-    """Describe a night.
+def data_facts(rows: NightRows, last: date | None = None) -> DataFacts | None:
+    """Describe the half year of mature rows that ends with a snapshot; None where there are none.
 
     Parameters
     ----------
-    mature : keys and features of every mature row, whatever a recipe makes of them.
-    y : float64 (n,), their labels in {0, 1}.
-    open_leads : keys and features of the leads open tonight.
+    last : the end of the period; None takes the newest mature snapshot.
     """
-    snapshots = mature["snapshot_date"].to_numpy().astype("datetime64[D]")
-    newest = snapshots > snapshots.max() - np.timedelta64(NEWEST_DAYS, "D") if len(y) else np.zeros(0, bool)
-    share, newest_share = (float(part.mean()) if len(part) else 0.0 for part in (y, y[newest]))
-    return DataFacts(FrameFacts.of(mature), FrameFacts.of(open_leads), share, newest_share)
+    snapshots = rows.snapshots
+    if not len(snapshots):
+        return None
+    end = snapshots.max() if last is None else np.datetime64(last, "D")
+    inside = (snapshots > end - np.timedelta64(PERIOD_DAYS, "D")) & (snapshots <= end)
+    if not inside.any():
+        return None
+    chosen, y = snapshots[inside], rows.y[inside]
+    newest = y[chosen > chosen.max() - np.timedelta64(NEWEST_DAYS, "D")]
+    return DataFacts(
+        str(chosen.min()),
+        str(end),
+        FrameFacts.of(rows.mature.filter(pl.Series(inside))),
+        float(y.mean()),
+        float(newest.mean()),
+    )
 
 
-def differences(before: DataFacts, now: DataFacts) -> list[str]:
-    """Say in words what has changed more than leads and sales do from one night to the next.
+def differences(before: DataFacts, rows: NightRows) -> list[str]:
+    """Say in words what of the past is not as it was, and what open leads do not do within a week.
 
     Parameters
     ----------
     before : the champion's facts.
-    now : tonight's.
+    rows : tonight's.
     """
+    open_leads = _frame_differences(
+        "open leads",
+        FrameFacts.of(rows.earlier),
+        FrameFacts.of(rows.open_leads),
+        LEAST_OPEN_LEADS,
+        "a week ago",
+    )
+    now = data_facts(rows, _same_end(before, rows))
+    if now is None:
+        return ["there are no mature rows of the time that the champion was trained on", *open_leads]
     return [
-        *_frame_differences("training rows", before.training, now.training, LEAST_ROWS),
-        *_frame_differences("open leads", before.open_leads, now.open_leads, LEAST_OPEN_LEADS),
+        *_frame_differences("training rows", before.past, now.past, LEAST_ROWS, THEN),
         *_odds("conversions", before.positive_share, now.positive_share, MOST_ODDS_RATIO),
         *_odds(
             "conversions of the newest mature weeks",
@@ -120,28 +170,53 @@ def differences(before: DataFacts, now: DataFacts) -> list[str]:
             now.newest_positive_share,
             MOST_NEWEST_ODDS_RATIO,
         ),
+        *open_leads,
     ]
 
 
-def _frame_differences(what: str, before: FrameFacts, now: FrameFacts, least: float) -> list[str]:
+def night_rows(past: History, settings: Settings, open_leads: pl.DataFrame) -> NightRows:
+    """Take the rows that describe a night from its history.
+
+    Parameters
+    ----------
+    open_leads : keys and features of the leads open tonight.
+    """
+    mature = past.known_at(past.as_of, MATURE, settings)
+    days = past.labels.snapshots[past.built]
+    before = days[days < np.datetime64(past.as_of, "D")]
+    at = days == before.max() if len(before) else np.zeros(len(days), dtype=bool)
+    return NightRows(mature.frame, mature.y, past.frame.filter(pl.Series(at)), open_leads)
+
+
+def _same_end(before: DataFacts, rows: NightRows) -> date | None:
+    """Return the end of the champion's period, later where its beginning has left the training window.
+
+    Snapshots of two nights may lie up to six days apart.
+    """
+    if not len(rows.snapshots):
+        return None
+    gone = (rows.snapshots.min() - np.datetime64(before.first, "D")).astype(int)
+    end = date.fromisoformat(before.last)
+    return end + timedelta(days=int(gone)) if gone >= STEP_DAYS else end
+
+
+def _frame_differences(what: str, before: FrameFacts, now: FrameFacts, least: float, when: str) -> list[str]:
     said = []
     if before.rows >= MIN_VALUES and now.rows < least * before.rows:
-        said.append(f"{now.rows} {what}, {before.rows} when the champion was trained")
+        said.append(f"{now.rows} {what}, {before.rows} {when}")
     if min(before.rows, now.rows) < MIN_VALUES:
         return said
     for name, share in now.null_share.items():
         known = before.null_share.get(name)
         if known is not None and abs(share - known) > MOST_NULL_SHIFT:
-            said.append(f"{name} of {what}: {share:.0%} empty, {known:.0%} when the champion was trained")
+            said.append(f"{name} of {what}: {share:.0%} empty, {known:.0%} {when}")
     for name, (low, middle, high) in now.quartiles.items():
         if name not in before.quartiles:
             continue
         known_low, known_middle, known_high = before.quartiles[name]
         spread = min(high - low, known_high - known_low)
         if spread > 0 and abs(middle - known_middle) > MOST_SIZE_SHIFT * spread:
-            said.append(
-                f"{name} of {what}: median {middle:.4g}, {known_middle:.4g} when the champion was trained"
-            )
+            said.append(f"{name} of {what}: median {middle:.4g}, {known_middle:.4g} {when}")
     return said
 
 
@@ -152,7 +227,7 @@ def _odds(what: str, before: float, now: float, most: float) -> list[str]:
     ratio = now / (1 - now) * (1 - before) / before if now < 1 else np.inf
     if 1 / most <= ratio <= most:
         return []
-    return [f"{what}: {now:.1%} of rows, {before:.1%} when the champion was trained"]
+    return [f"{what}: {now:.1%} of rows, {before:.1%} {THEN}"]
 
 
 def _quartiles(values: pl.Series) -> tuple[float, float, float] | None:

@@ -1,8 +1,9 @@
 """The gate: what a challenger has to show before it may replace the champion.
 
 The recipe is judged on mature labels (`flows.backtest`, `flows.open_cohorts`), the artefact on today's open
-leads, the night's data by what the champion was made from. A check that fails keeps the champion. Every check
-and every number it looked at goes into the decision record.
+leads, the night's data by what the champion was made from. Only broken data or labels that speak against it
+refuse a model: one that is merely different may be following a world that has changed. A check that fails
+keeps the champion. Every check and every number it looked at goes into the decision record.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from flows.evaluation import Evaluation
 from flows.leakage import LeakageReport
 from flows.monitors.compare import Comparison
 from flows.monitors.compare import judge as judge_comparison
+from flows.newest_labels import NewestLabels
 
 CALIBRATION_RATIO = (0.4, 2.5)
 ROLL_BACK_REST_DAYS = 14
@@ -37,9 +39,10 @@ class Evidence:
     open_probabilities, champion_probabilities : float64 (n,), of today's open leads; None where there is no
         champion that can score them.
     segments : name -> bool (n,), the open leads in it.
-    data_problems : how tonight's data differ from what the champion was made from (`flows.data_facts`).
+    data_problems : how tonight's data contradict what the champion was made from (`flows.data_facts`).
     integrity : alarms of the data integrity monitor, in words; any of them keeps the champion.
     comparison : champion against challenger on rows neither was trained on; None where history is too short.
+    newest : both on the wins known tonight, learnt or not; None where it cannot be told.
     is_new_recipe : whether the challenger was made in another way than the champion.
     last_recipe_change, last_roll_back : dates; None for never.
     e_value : of the challenger's shadow run, if there was one.
@@ -54,6 +57,7 @@ class Evidence:
     data_problems: Sequence[str] = ()
     integrity: Sequence[str] = ()
     comparison: Comparison | None = None
+    newest: NewestLabels | None = None
     is_new_recipe: bool = False
     last_recipe_change: date | None = None
     last_roll_back: date | None = None
@@ -81,6 +85,7 @@ class Evidence:
             "data_problems": list(self.data_problems),
             "integrity": list(self.integrity),
             "comparison": None if self.comparison is None else asdict(self.comparison),
+            "newest_labels": None if self.newest is None else self.newest.to_dict(),
             "is_new_recipe": self.is_new_recipe,
             "last_recipe_change": _iso(self.last_recipe_change),
             "last_roll_back": _iso(self.last_roll_back),
@@ -131,14 +136,21 @@ _SPELT_OUT = ("data integrity", "data like the champion's", "scores like the cha
 
 
 def _of_the_model(evidence: Evidence) -> dict[str, bool]:
+    """Checks of the model alone.
+
+    The evaluation is of a model that the recipe made weeks ago. After a change of the world that one ranks
+    and calibrates badly, which is why it is replaced: where tonight's model fits the newest labels better
+    than the champion, it is no reason to refuse.
+    """
     p, evaluation = evidence.open_probabilities, evidence.evaluation
     ratio, roc_auc_high = evaluation.calibration_ratio, evaluation.roc_auc_high
     low, high = CALIBRATION_RATIO
+    follows = evidence.newest is not None and evidence.newest.fits_better
     return {
         "probabilities are finite": bool(np.isfinite(p).all()),
         "probabilities differ between leads": len(p) < 2 or bool(np.ptp(p) > 0),
-        "ranking is not worse than chance": roc_auc_high is None or roc_auc_high > 0.5,
-        "calibrated in the large": ratio is None or low <= ratio <= high,
+        "ranking is not worse than chance": follows or roc_auc_high is None or roc_auc_high > 0.5,
+        "calibrated in the large": follows or ratio is None or low <= ratio <= high,
         "no leakage alarm": not evidence.leakage.is_alarm,
     }
 
@@ -147,10 +159,12 @@ def _against_the_champion(evidence: Evidence) -> dict[str, list[str]]:
     """Checks that say in words what is wrong."""
     comparison, moved = evidence.comparison, evidence.shift
     is_proven = comparison is not None and comparison.log_loss_gain_lower > 0
+    newest = evidence.newest
+    followed = [] if newest is None or moved is None else [name for name in moved.far if newest.follows(name)]
     found = (
         list(evidence.integrity),
         list(evidence.data_problems),
-        [] if moved is None else problems(moved, is_proven=is_proven),
+        [] if moved is None else problems(moved, is_proven=is_proven, followed=followed),
     )
     return dict(zip(_SPELT_OUT, found, strict=True))
 

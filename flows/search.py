@@ -13,7 +13,7 @@ from flows import candidates, promotion
 from flows.adapters import decisions
 from flows.adapters.decisions import Decision
 from flows.backtest import Backtest, backtest, best
-from flows.challenger import Challenge, facts_of, train_on
+from flows.challenger import Challenge, train_on
 from flows.champion import Champion, register
 from flows.dataset import History, history
 from flows.evaluation import evaluate
@@ -69,7 +69,7 @@ def search(night: "Night", sources: Sources, champion: Champion, cause: str, sai
     challenge = Challenge(
         trained,
         cause,
-        facts_of(night, past, open_leads, trained.model),
+        past,
         kind="search",
         comparison=found.compare(recipe.name, winner, night.settings.random_state),
         is_new_recipe=True,
