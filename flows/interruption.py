@@ -28,6 +28,7 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
+        _asked = None
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -209,9 +209,9 @@ def test_the_hash_is_the_same_in_another_process() -> None:
 
 def test_all_frames_come_from_one_moment(imported: Database) -> None:
     """Rows committed while reading goes on are not seen, in no frame."""
-    from flows.adapters.source_reader import _reading
+    from flows.adapters.source_reader import reading
 
-    with _reading(imported, datetime(2024, 3, 1, tzinfo=UTC)) as read:
+    with reading(imported, datetime(2024, 3, 1, tzinfo=UTC)) as read:
         assert read("lead")["lead_id"].to_list() == ["b"]
         with imported.connect() as connection:
             connection.execute(
