@@ -50,17 +50,19 @@ lint: .venv/dev.stamp ## ruff, mypy, import contracts
 
 BENCH := $(BIN)/python benchmarks/
 
-bench: .venv/bench.stamp ## rerun every benchmark and rewrite its tables (about an hour)
+bench: .venv/bench.stamp ## rerun every benchmark and rewrite its tables (about an hour and a half)
 	@$(BENCH)first_run.py --write
 	@$(BENCH)nights.py --write
 	@$(BENCH)monitors.py --write
+	@$(BENCH)drift.py --json .bench/drift.json --write
 	@$(BENCH)quality.py --json .bench/quality.jsonl --write
 	@$(BENCH)perturbation.py --json .bench/perturbation.jsonl --write
 	@$(BENCH)speed.py --write
 
-bench-quick: .venv/bench.stamp ## a glance at every benchmark, writing nothing (about two minutes)
+bench-quick: .venv/bench.stamp ## a glance at every benchmark, writing nothing (about four minutes)
 	@$(BENCH)nights.py --seeds 7 --exports x_education
 	@$(BENCH)monitors.py --quick
+	@$(BENCH)drift.py --quick
 	@$(BENCH)quality.py --quick
 	@$(BENCH)perturbation.py --quick
 	@$(BENCH)speed.py --quick

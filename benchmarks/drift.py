@@ -45,7 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one seed, two kinds, few policies and tries")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--leads", type=int, default=3_000)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -68,6 +68,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Run everything; worlds and monitors side by side in processes."""
     tasks = [(kind, seed) for seed in range(options.seeds) for kind in options.kinds]
     tries = QUICK_TRIES if options.quick else TRIES
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {
         "leads": options.leads,
         "runs": [],

@@ -81,7 +81,21 @@ def _falls(results: Row) -> list[str]:
     if falls[GATED] is None:
         return [name, "not run", ""]
     words = ", ".join(f"{policy} {fall:.1%}" for policy, fall in falls.items() if fall is not None)
+    twin = _beside_quiet_twin(results)
+    if twin is not None:
+        words += f"; the loop beside the same CRM without drift, on the same nights: {twin:.1%}"
     return [name, _met(falls[GATED] <= MOST_FALL), words]
+
+
+def _beside_quiet_twin(results: Row) -> float | None:
+    """How much lower the loop ends than in the quiet world of the same seed: both have learnt as long."""
+    quiet = {run["seed"]: run["recovered"]["share_of_ceiling"] for run in _runs(results, ("none",), GATED)}
+    falls = [
+        1 - run["recovered"]["share_of_ceiling"] / quiet[run["seed"]]
+        for run in _runs(results, HARMED, GATED)
+        if run["seed"] in quiet
+    ]
+    return float(np.mean(falls)) if falls else None
 
 
 def _mean_fall(runs: Sequence[Row]) -> float | None:
