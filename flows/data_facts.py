@@ -156,7 +156,7 @@ def differences(before: DataFacts, rows: NightRows) -> list[str]:
         FrameFacts.of(rows.earlier),
         FrameFacts.of(rows.open_leads),
         LEAST_OPEN_LEADS,
-        "a week ago",
+        "at the newest snapshot before",
     )
     now = data_facts(rows, _same_end(before, rows))
     if now is None:
