@@ -28,7 +28,7 @@ ABLATIONS: dict[str, models.Fit] = {
     "mi_weight 1, root only": models.pkboost(mi_weight=1.0, mi_decay=5.0),
     "no refit": models.pkboost(refit=False),
     **{f"{n} bins": models.pkboost(max_bins=n) for n in (32, 128, 255)},
-    **{f"learning rate {r:g} throughout": models.pkboost(learning_rate=r) for r in (0.03, 0.05, 0.07, 0.1)},
+    **{f"learning rate {r:g}": models.pkboost(learning_rate=r) for r in (0.03, 0.07, 0.1)},
     **{f"calibration {kind}": models.pkboost(calibration=kind) for kind in ("none", "beta")},
     "linear leaves": models.pkboost(linear_leaves=True),
     "quality": models.pkboost(mode="quality"),
@@ -205,15 +205,15 @@ def per_set(results: Results, names: list[str], measure_name: str) -> str:
     return tables.markdown([f"{measure_name}", *names], rows)
 
 
-def report(results: Results, ablation: bool, write: bool) -> None:
-    """Print the tables, and put them into the document when asked to."""
+def report(results: Results, ablation: bool, write: bool, part: str = "ablation") -> None:
+    """Print the tables, and put them into the document when asked to; an ablation's goes to `part` of it."""
     known = ABLATIONS if ablation else {**models.SINGLE, **models.BAGS}
     splits = {name: sum(key[2] == name for key in results) for name in known}
     enough = 1 if ablation else max(splits.values())
     names = [name for name in known if splits[name] >= enough]
     rest = [name for name in known if 0 < splits[name] < enough]
     if ablation:
-        parts = {"ablation": compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
+        parts = {part: compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
     else:
         parts = {"summary": summary(results, names)}
         for base in [name for name in ("PKBoost", "PKBoost quality") if name in names]:
@@ -250,6 +250,7 @@ def main() -> None:
     )
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--models", nargs="*", default=[])
+    parser.add_argument("--part", default="ablation", help="where in the document an ablation's table goes")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
@@ -262,7 +263,7 @@ def main() -> None:
     if options.models:
         chosen = {name: fit for name, fit in chosen.items() if name in options.models}
     results = run(chosen, sets, seeds, options.json, options.threads)
-    report(results, options.ablation, options.write)
+    report(results, options.ablation, options.write, options.part)
 
 
 if __name__ == "__main__":
