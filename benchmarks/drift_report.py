@@ -12,6 +12,7 @@ from tables import machine, markdown
 
 GATED, REFERENCE = "PKBoost gated loop", "LightGBM nightly, expanding"
 ORACLE = "oracle without delay"
+REFITTED = "PKBoost each block, expanding"
 HARMED = ("concept", "prior")
 DRIFTED = ("concept", "prior", "gradual", "delay")
 MOST_WORSE, MOST_FALL = -0.005, 0.028
@@ -31,8 +32,8 @@ def report(results: Row) -> dict[str, str]:
         + f". {results['cpu_seconds'] / 60:.0f} minutes of one core."
     )
     claims = [
-        _quiet_precision(results), _falls(results), _recovery(results), _late_labels(results),
-        *_false_pages(results), _poison(results), _no_harm(results),
+        _quiet_precision(results), _falls(results), _real_sets(results), _recovery(results),
+        _late_labels(results), *_false_pages(results), _poison(results), _no_harm(results),
     ]  # fmt: skip
     texts = {
         "claims": f"{about}\n\n" + markdown(["claim", "met?", "measured"], claims),
@@ -101,6 +102,20 @@ def _beside_quiet_twin(results: Row) -> float | None:
 def _mean_fall(runs: Sequence[Row]) -> float | None:
     falls = [1 - run["recovered"]["share_of_ceiling"] / run["before"]["share_of_ceiling"] for run in runs]
     return float(np.mean(falls)) if falls else None
+
+
+def _real_sets(results: Row) -> list[str]:
+    name = "(b) real sets with delay: refitted PKBoost at most 2.8 % below the oracle without delay"
+    sets = {one["name"] for one in results["streams"] if one["policy"] == ORACLE}
+    found = {
+        one["name"]: 1 - one["share_of_oracle"]
+        for one in results["streams"]
+        if one["name"] in sets and one["policy"] == REFITTED
+    }
+    if not found:
+        return [name, "not run", ""]
+    words = ", ".join(f"{which} {fall:.1%} below" for which, fall in found.items())
+    return [name, _met(max(found.values()) <= MOST_FALL), words]
 
 
 def _recovery(results: Row) -> list[str]:
