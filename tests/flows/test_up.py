@@ -31,6 +31,7 @@ class Running:
     home: Path
     process: subprocess.Popen[bytes]
     api: str
+    night: dict[str, Any]
 
     def ask(self, path: str, body: Any = None) -> Any:
         """POST to Prefect's API."""
@@ -66,8 +67,8 @@ def leadscore(home: Path, *arguments: str) -> list[str]:
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("up")
-    for arguments in (["simulate", "--leads", "2000"], ["nightly"]):
-        subprocess.run(
+    for arguments in (["simulate", "--leads", "2000", "--json"], ["nightly", "--json"]):
+        done = subprocess.run(
             leadscore(home, *arguments), env=environment(home), check=True, capture_output=True, timeout=180
         )
     port = free_port()
@@ -78,7 +79,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             stderr=log,
             stdout=subprocess.DEVNULL,
         )
-    running = Running(home, process, f"http://127.0.0.1:{port}/api")
+    running = Running(home, process, f"http://127.0.0.1:{port}/api", json.loads(done.stdout))
     try:
         wait_until(lambda: served(running), 120, running)
         yield running
@@ -102,6 +103,11 @@ def wait_until(condition: Callable[[], Any], seconds: float, running: Running) -
             pytest.fail("\n".join([f"not within {seconds} s", *(log.read_text()[-2000:] for log in logs)]))
         time.sleep(0.3)
     return met
+
+
+def test_a_night_by_command_stays_within_its_memory(up: Running) -> None:
+    assert up.night["status"] == "published"
+    assert 0 < up.night["peak_rss_mb"] < 1500
 
 
 def test_nights_are_scheduled(up: Running) -> None:
