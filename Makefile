@@ -14,8 +14,11 @@ help: ## list the targets
 run: .venv/run.stamp ## install, start the embedded Postgres, fill it with a simulated CRM, run one night
 	@$(BIN)/leadscore run
 
+# Kernels are compiled once, before two workers could do it at the same time, and kept for every home of a test.
+test: export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv/var/numba
 test: .venv/dev.stamp lint ## everything CI runs: lint, types, import contracts, tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/leadscore warmup
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 	@echo "once more without the compiler:"
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(INTERPRETED)
 
