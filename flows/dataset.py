@@ -11,6 +11,7 @@ from features.attrs import Kind
 from features.build import build
 from features.delay import MIN_SEEN_SHARE, DelayCurve
 from features.late_labels import LateLabels, late_labels
+from features.matrix import Encoding
 from features.sources import Sources, as_of
 from features.spine import snapshot_dates, spine
 from flows.adapters.settings import Settings
@@ -73,6 +74,10 @@ class History:
     built: np.ndarray
     as_of: date
     curve: DelayCurve | None
+
+    def has_columns_of(self, encoding: Encoding) -> bool:
+        """Whether a model with this encoding can score the rows: attributes of a CRM come and go."""
+        return set(encoding.names) <= set(self.frame.columns)
 
     def known_at(self, day: date, recipe: Recipe, settings: Settings) -> TrainingSet:
         """Return what `recipe` would have trained on at the start of `day`, with the labels known then.

@@ -53,7 +53,9 @@ class NewestLabels:
 
 
 def newest_labels(history: History, champion: LeadModel, challenger: LeadModel) -> NewestLabels | None:
-    """Score two models on the snapshots of the last 13 weeks; None without a delay curve or without rows.
+    """Score two models on the snapshots of the last 13 weeks.
+
+    None without a delay curve, without rows, or where the history has lost a column of the champion's.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def newest_labels(history: History, champion: LeadModel, challenger: LeadModel) 
     labels, today = history.labels, history.as_of
     curve, elapsed = labels.delay_curve(today), labels.elapsed(today)
     young = (elapsed >= MIN_AGE_DAYS) & (elapsed <= 7 * WEEKS) & ~labels.is_void(today) & history.built
-    if curve is None or not young.any():
+    if curve is None or not young.any() or not history.has_columns_of(champion.encoding):
         return None
     rows, frame = labels.take(young), history.frame.filter(young[history.built])
     y = rows.is_won(today).astype(np.float64)

@@ -89,6 +89,11 @@ def compare_weeks(weeks: Sequence[Week], seed: int, block_weeks: int = BLOCK_WEE
 def compare_on_open_cohorts(
     history: History, champion: LeadModel, challenger: LeadModel, seed: int
 ) -> Comparison | None:
-    """Compare two models on the weeks after both were trained; None where there are fewer than eight."""
+    """Compare two models on the weeks after both were trained.
+
+    None where there are fewer than eight, or where the history has lost a column of the champion's.
+    """
+    if not history.has_columns_of(champion.encoding):
+        return None
     after = max(model.training_range.last_snapshot for model in (champion, challenger))
     return compare_weeks(open_weeks(history, after, champion, challenger), seed)

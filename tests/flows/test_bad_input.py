@@ -95,7 +95,7 @@ def published(database: Database) -> pl.DataFrame:
     """The scores in force."""
     with database.connect() as connection:
         cursor = connection.execute(
-            "SELECT lead_id, run_id, as_of_date, probability, score, model_version"
+            "SELECT lead_id, run_id, as_of_date, status, probability, score, model_version"
             " FROM scoring.lead_score ORDER BY lead_id"
         )
         return pl.DataFrame(cursor.fetchall(), schema=[c.name for c in cursor.description], orient="row")
@@ -333,7 +333,7 @@ def test_columns_that_are_empty_constant_or_all_categories(leadscore: CommandLin
         version = leadscore("models", "list", "--limit", "1")[1]["versions"][0]["version"]
         promoted = leadscore("models", "promote", str(version))
         status, night = leadscore("score", "--as-of", TOMORROW)
-    assert (trained[0], promoted[0], status) == (0, 0, 0)
+    assert (trained[0], promoted[0], status) == (0, 0, 0), trained[1]
     assert night["model_version"] == str(version)
     assert_sound(published(simulated), night)
 
