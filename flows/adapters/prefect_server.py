@@ -27,7 +27,8 @@ from flows.adapters.settings import Settings
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.05
-_RECORDER_SECONDS = 1.0
+_RECORDER_SECONDS = 5.0
+_RECORDER_QUIET_POLLS = 3
 
 # What a run that starts, works and ends has no use for. Left on: the recorders of task runs and of events.
 _IDLE_SERVICES = (
@@ -93,13 +94,19 @@ class PrefectRuntime:
             self._first_start.close()
 
     def _await_recorder(self) -> None:
-        """Give the server a moment to write down the final states it was sent; one in 20 was lost without."""
-        unfinished = {
-            "flow_runs": {"start_time": {"after_": self._began.isoformat()}},
-            "task_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
-        }
+        """Give the server a moment to write down the final states it was sent; one in 20 was lost without.
+
+        It records in the background and drops what is queued when it stops. A task run that it has not heard
+        of yet does not count as unfinished, so the counts have to hold still for a few polls.
+        """
+        ours = {"flow_runs": {"start_time": {"after_": self._began.isoformat()}}}
+        unfinished = ours | {"task_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}}
         deadline = time.monotonic() + _RECORDER_SECONDS
-        while time.monotonic() < deadline and _count(f"{self.api_url}/task_runs/count", unfinished):
+        known, quiet = -1, 0
+        while quiet < _RECORDER_QUIET_POLLS and time.monotonic() < deadline:
+            before, known = known, _count(f"{self.api_url}/task_runs/count", ours)
+            settled = known == before and not _count(f"{self.api_url}/task_runs/count", unfinished)
+            quiet = quiet + 1 if settled else 0
             time.sleep(_POLL_SECONDS)
 
     def _poll(self, timeout_seconds: float) -> None:
