@@ -302,29 +302,6 @@ def test_a_run_left_running_is_recorded_as_killed(database: Database, owner: psy
     ).fetchone() == ("killed",)
 
 
-def test_readers_see_one_night_only(database: Database):
-    """Readers hammer the view while nights are published over each other; no look may mix two runs."""
-    publish_day(database, DAY, make_scores(2000))
-    looks: list[tuple] = []
-    done = threading.Event()
-
-    def read() -> None:
-        with database.connect(autocommit=True) as connection:
-            while not done.is_set():
-                looks.append(current(connection, "count(*), count(DISTINCT run_id)"))
-
-    readers = [threading.Thread(target=read) for _ in range(3)]
-    for reader in readers:
-        reader.start()
-    for seed in range(6):
-        publish_day(database, DAY, make_scores(2000, seed))
-    done.set()
-    for reader in readers:
-        reader.join()
-    assert len(looks) > 20
-    assert set(looks) == {(2000, 1)}
-
-
 def test_a_long_query_on_the_old_night_does_not_hold_publication_up(
     database: Database, owner: psycopg.Connection
 ):
