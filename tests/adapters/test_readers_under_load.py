@@ -81,7 +81,7 @@ def whole(number: int, run_id: int) -> dict[str, tuple[int | None, ...]]:
 
 @dataclass
 class Reader:
-    """One connection that looks again and again: at one view at a time, or at all of them in a transaction."""
+    """One connection that looks again and again: at one view at a time, or at all in a transaction."""
 
     database: Database
     in_transactions: bool
