@@ -79,6 +79,16 @@ class History:
         """Whether a model with this encoding can score the rows: attributes of a CRM come and go."""
         return set(encoding.names) <= set(self.frame.columns)
 
+    def take(self, wanted: np.ndarray) -> tuple[pl.DataFrame, LateLabels, np.ndarray]:
+        """Return frame and labels of the rows that are wanted and built, and which ones these are, bool (n,).
+
+        Parameters
+        ----------
+        wanted : bool, one per row of `labels`.
+        """
+        chosen = wanted & self.built
+        return self.frame.filter(chosen[self.built]), self.labels.take(chosen), chosen
+
     def known_at(self, day: date, recipe: Recipe, settings: Settings) -> TrainingSet:
         """Return what `recipe` would have trained on at the start of `day`, with the labels known then.
 
@@ -94,10 +104,10 @@ class History:
         if (keep & ~self.built).any():
             raise ValueError(f"recipe {recipe.name!r} needs rows without features: build the whole history")
         open_odds = np.zeros(len(keep)) if curve is None else self.labels.open_odds(day, curve)
-        rows = self.labels.take(keep)
+        frame, rows, _ = self.take(keep)
         is_won = rows.is_won(day)
         return TrainingSet(
-            frame=self.frame.filter(pl.Series(keep[self.built], dtype=pl.Boolean)),
+            frame=frame,
             y=is_won.astype(np.float64),
             as_of=day,
             open_odds=open_odds[keep],

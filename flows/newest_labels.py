@@ -14,6 +14,7 @@ import numpy as np
 from flows.artefact_checks import segments_of
 from flows.dataset import History
 from flows.lead_model import LeadModel
+from pkboost_core.metrics import log_loss
 
 WEEKS = 13
 MIN_AGE_DAYS = 7
@@ -63,17 +64,17 @@ def newest_labels(history: History, champion: LeadModel, challenger: LeadModel) 
     """
     labels, today = history.labels, history.as_of
     curve, elapsed = labels.delay_curve(today), labels.elapsed(today)
-    young = (elapsed >= MIN_AGE_DAYS) & (elapsed <= 7 * WEEKS) & ~labels.is_void(today) & history.built
-    if curve is None or not young.any() or not history.has_columns_of(champion.encoding):
+    young = (elapsed >= MIN_AGE_DAYS) & (elapsed <= 7 * WEEKS) & ~labels.is_void(today)
+    frame, rows, chosen = history.take(young)
+    if curve is None or not frame.height or not history.has_columns_of(champion.encoding):
         return None
-    rows, frame = labels.take(young), history.frame.filter(young[history.built])
     y = rows.is_won(today).astype(np.float64)
-    seen = np.where(rows.is_mature(today), 1.0, curve(elapsed[young], rows.segments))
+    seen = np.where(rows.is_mature(today), 1.0, curve(elapsed[chosen], rows.segments))
     forecasts = [
         np.clip(model.predict_proba(frame.select(model.encoding.names)) * seen, _FLOOR, 1 - _FLOOR)
         for model in (champion, challenger)
     ]
-    old, new = (float(-np.mean(y * np.log(q) + (1 - y) * np.log1p(-q))) for q in forecasts)
+    old, new = (log_loss(y, q) for q in forecasts)
     inside = {"all": np.ones(len(y), dtype=bool)} | segments_of(frame)
     levels = {
         name: (float(y[of].sum()), float(forecasts[0][of].sum()), float(forecasts[1][of].sum()))

@@ -13,6 +13,7 @@ import numpy as np
 from flows.dataset import History
 from flows.lead_model import LeadModel
 from flows.monitors.compare import MIN_WEEKS, Comparison, compare
+from pkboost_core.metrics import log_loss
 
 MIN_AGE_DAYS = 7
 MIN_ROWS = 30
@@ -45,9 +46,11 @@ def open_weeks(history: History, after: date, first: LeadModel, second: LeadMode
         return []
     elapsed = labels.elapsed(history.as_of)
     is_young = (labels.snapshots > np.datetime64(after, "D")) & (elapsed >= MIN_AGE_DAYS)
-    wanted = is_young & ~labels.is_mature(history.as_of)
-    frame, rows = history.frame.filter(wanted), labels.take(wanted)
-    seen = curve(elapsed[wanted], rows.segments)
+    is_open = is_young & ~labels.is_mature(history.as_of) & ~labels.is_void(history.as_of)
+    frame, rows, chosen = history.take(is_open)
+    if not frame.height:
+        return []
+    seen = curve(elapsed[chosen], rows.segments)
     y = rows.is_won(history.as_of).astype(np.float64)
     forecasts = [model.predict_proba(frame.select(model.encoding.names)) * seen for model in (first, second)]
     return [
@@ -62,7 +65,7 @@ def week_of(snapshot: date, y: np.ndarray, forecasts: Sequence[np.ndarray]) -> W
     losses, precisions = [], []
     for p in forecasts:
         q = np.clip(p, _FLOOR, 1 - _FLOOR)
-        losses.append(float(-np.mean(y * np.log(q) + (1 - y) * np.log1p(-q))))
+        losses.append(log_loss(y, q))
         best = np.argsort(-q, kind="stable")[: max(int(CAPACITY_SHARE * len(q)), 1)]
         precisions.append(float(y[best].mean()))
     return Week(snapshot, len(y), (losses[0], losses[1]), (precisions[0], precisions[1]))
