@@ -1,15 +1,15 @@
 """Policies against drift in simulated time: what late labels cost and what retraining repairs.
 
-    python benchmarks/drift.py [--quick] [--seeds N] [--leads N] [--kinds ...] [--json FILE] [--write]
-    python benchmarks/drift.py --report FILE [--write]
+    python benchmarks/drift.py [--quick] [--seeds N] [--leads N] [--kinds ...] [--parts ...] [--json FILE]
+    python benchmarks/drift.py --report FILE [FILE ...] [--write]
 
 Simulated CRMs of 22 months, one per kind of drift and seed, live through their weekly nights; the world
 changes thirteen weeks after the first. A night stands for a week, "nightly" retraining for one every two
 weeks; every second weekly snapshot trains. Outcomes are replaced by their true chances in every measure, so
 that no luck of the draw is in it. Features are built once per world; labels are cut as known on each night by
 the product's own `History`, and monitors, backtest, comparison and gate are the product's own functions.
-`--json` keeps all numbers, after every world anew; `--report` makes the tables of such a file. `--write` puts
-them into docs/drift.md.
+`--json` keeps all numbers, after every world anew; `--report` makes the tables of such files, whose parts may
+have been run apart. `--write` puts them into docs/drift.md.
 """
 
 import argparse
@@ -31,13 +31,15 @@ from drift_worlds import KINDS, QUIET
 from tables import write
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "drift.md"
+PARTS = ("worlds", "river", "streams", "monitors")
 QUICK_KINDS = ("none", "concept")
 QUICK_LEADS = 2_000
-TRIES, QUICK_TRIES = 100, 4
+TRIES, QUICK_TRIES = 25, 4
+"""Poisoned nights a quiet world."""
 MONITORS, QUICK_MONITORS = (100, 600), (2, 100)
 """Quiet years, and runs per detection delay."""
-PEER_SEEDS = 3
-"""Peers that only a table shows, and the label treatments of claim (c), run on the first so many seeds."""
+PEER_SEEDS, RIVER_SEEDS = 2, 2
+"""Peers that only a table shows run on the first so many seeds."""
 
 
 def main() -> None:
@@ -45,19 +47,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one seed, two kinds, few policies and tries")
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--leads", type=int, default=3_000)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--leads", type=int, default=4_000)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--report", type=Path, help="measure nothing, show what this file holds")
+    parser.add_argument("--report", type=Path, nargs="+", help="measure nothing, show what these files hold")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.kinds, options.leads = 1, list(QUICK_KINDS), QUICK_LEADS
     for name in [n for n in os.environ if n.startswith("LEADSCORE_") and n != "LEADSCORE_DATA_DIR"]:
         del os.environ[name]
-    results = json.loads(options.report.read_text()) if options.report else measured(options)
+    results = together(options.report) if options.report else measured(options)
     for name, text in report(results).items():
         print(f"\n{text}")
         if options.write:
@@ -65,41 +68,64 @@ def main() -> None:
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """Run everything; worlds and monitors side by side in processes."""
-    tasks = [(kind, seed) for seed in range(options.seeds) for kind in options.kinds]
-    tries = QUICK_TRIES if options.quick else TRIES
+    """Run the parts asked for; worlds and monitors side by side in processes."""
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {
-        "leads": options.leads,
-        "runs": [],
-        "poison": [],
-        "monitors": None,
-        "streams": [],
-    }
-    results["cpu_seconds"] = 0.0
+    results: dict[str, Any] = {"leads": options.leads, "runs": [], "poison": [], "monitors": None}
+    results |= {"streams": [], "cpu_seconds": 0.0}
     with (
         tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as home,
         _server(Path(home)) as urls,
         ProcessPoolExecutor(options.workers, get_context("spawn")) as pool,  # Polars hangs in a fork
     ):
-        share, peers = -(-tries // options.seeds), -1 if options.quick else PEER_SEEDS
         futures: dict[Future[dict[str, Any]], str] = {
-            pool.submit(
-                one_world, urls(f"{kind}_{seed}"), kind, seed, options.leads, peers, share
-            ): f"{kind} {seed}"
-            for kind, seed in tasks
+            pool.submit(function, *arguments): name for name, function, arguments in _tasks(options, urls)
         }
-        futures[pool.submit(streams, options.quick)] = "streams"
-        futures[pool.submit(monitors, *(QUICK_MONITORS if options.quick else MONITORS))] = "monitors"
         for done, future in enumerate(as_completed(futures), 1):
-            found = future.result()
-            for name, value in found.items():
-                results[name] = value if results[name] is None else results[name] + value
+            results = _joined(results, future.result())
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))
             _say(f"{done} of {len(futures)}: {futures[future]}")
     return results
+
+
+def _tasks(options: argparse.Namespace, urls: Any) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Name, function and arguments of everything to run; early seeds of all kinds come first."""
+    peers, tries = (-1, QUICK_TRIES) if options.quick else (PEER_SEEDS, TRIES)
+    for seed in range(options.seeds):
+        for kind in options.kinds:
+            url, what = urls(f"{kind}_{seed}"), (kind, seed, options.leads)
+            if "worlds" in options.parts:
+                yield f"{kind} {seed}", one_world, (url, *what, peers, tries)
+            if "river" in options.parts and seed < RIVER_SEEDS:
+                yield f"river {kind} {seed}", river, (urls(f"river_{kind}_{seed}"), *what)
+    if "streams" in options.parts:
+        yield "streams", streams, (options.quick,)
+    if "monitors" in options.parts:
+        yield "monitors", monitors, QUICK_MONITORS if options.quick else MONITORS
+
+
+def _joined(results: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Add what a task found: lists and seconds grow, other values are new."""
+    old = {name: results.get(name) for name in found}
+    return results | {name: new if old[name] is None else old[name] + new for name, new in found.items()}
+
+
+def together(files: list[Path]) -> dict[str, Any]:
+    """Join the results of parts that were run apart.
+
+    Raises
+    ------
+    ValueError
+        Their worlds differ in size.
+    """
+    parts = [json.loads(file.read_text()) for file in files]
+    if len({part["leads"] for part in parts}) > 1:
+        raise ValueError("worlds of different sizes are no one table: run all parts with equal --leads")
+    found: dict[str, Any] = {"monitors": None}
+    for part in parts:
+        found = _joined(found, {name: value for name, value in part.items() if name != "leads" and value})
+    return {"runs": [], "poison": [], "streams": []} | found | {"leads": parts[0]["leads"]}
 
 
 def one_world(url: str, kind: str, seed: int, leads: int, peers: int, tries: int) -> dict[str, Any]:
@@ -116,12 +142,30 @@ def one_world(url: str, kind: str, seed: int, leads: int, peers: int, tries: int
     started = time.process_time()
     world = build_world(Database.from_url(url), kind, seed, leads)
     fits = Fits(world)
-    runs = [run_schedule(fits, schedule) for schedule in schedules(seed, peers)]
+    runs = [run_schedule(fits, schedule) for schedule in schedules(kind, seed, peers)]
     tuned = tuned_on_burn_in(runs)
     runs += [run_loop(fits), *([tuned] if tuned else [])]
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
     poison = [promoted(world, tries, seed)] if kind == "none" else []
     return {"runs": found, "poison": poison, "cpu_seconds": time.process_time() - started}
+
+
+def river(url: str, kind: str, seed: int, leads: int) -> dict[str, Any]:
+    """Build a world and feed it to river's adaptive random forest, where river is installed."""
+    try:
+        from drift_river import run_forest
+    except ModuleNotFoundError as error:
+        _say(f"skipped: {error.name} is not installed")
+        return {"runs": []}
+    from drift_summary import summary
+    from drift_worlds import build_world
+
+    from flows.adapters.database import Database
+
+    started = time.process_time()
+    run = run_forest(build_world(Database.from_url(url), kind, seed, leads))
+    found = summary(run, is_quiet=kind in QUIET)
+    return {"runs": [found], "cpu_seconds": time.process_time() - started}
 
 
 def monitors(years: int, runs: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Week:
     ----------
     precision, revenue : expected share of conversions, and expected amount, among the best tenth.
     average_precision, ceiling : expected, of the scores and of the truth itself.
-    log_loss : expected.
+    log_loss, least_loss : expected, of the scores and of the truth itself.
     """
 
     night: date
@@ -33,6 +33,7 @@ class Week:
     average_precision: float
     ceiling: float
     log_loss: float
+    least_loss: float
 
 
 def measure(world: World, night: date, p: np.ndarray) -> Week:
@@ -45,7 +46,8 @@ def measure(world: World, night: date, p: np.ndarray) -> Week:
         float(truth[best].sum() * world.deal),
         _average_precision(truth, p),
         _average_precision(truth, truth),
-        log_loss(*_both(truth, np.clip(p, _FLOOR, 1 - _FLOOR))),
+        _log_loss(truth, p),
+        _log_loss(truth, truth),
     )
 
 
@@ -53,6 +55,10 @@ def _both(truth: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     """Return every row twice: converted with the weight of its chance, and not with the rest."""
     y = np.repeat([1.0, 0.0], len(truth))
     return y, np.concatenate([p, p]), np.concatenate([truth, 1 - truth])
+
+
+def _log_loss(truth: np.ndarray, p: np.ndarray) -> float:
+    return log_loss(*_both(truth, np.clip(p, _FLOOR, 1 - _FLOOR)))
 
 
 def _average_precision(truth: np.ndarray, p: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 from drift_fits import FAKE, ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner
 from drift_measures import Week, measure
-from drift_worlds import World
+from drift_worlds import DRIFTED, HARMED, World
 
 NIGHTLY, MONTHLY = 2, 4
 """Nights from one fit to the next; a night stands for a week, and nightly retraining for every second one."""
@@ -55,27 +55,34 @@ class Run:
         self.weeks.append(measure(self.world, night, p))
 
 
-def schedules(world_seed: int, n_full_seeds: int) -> list[Schedule]:
-    """Return the policies of a seed; peers that only a table shows run on the first `n_full_seeds` seeds.
+def schedules(kind: str, seed: int, n_full_seeds: int) -> list[Schedule]:
+    """Return the policies of a world: those that a claim about its kind needs.
 
-    A negative number leaves out all that no claim about quiet or changed worlds needs.
+    The first `n_full_seeds` seeds run all of them, for the table; a negative number leaves out what only the
+    full benchmark claims.
     """
+    expanding = WINDOWS["expanding"]
     found = [
         Schedule("PKBoost static", SOFT, None),
-        Schedule("LightGBM static", Learner("lightgbm", WINDOWS["expanding"]), None),
-        Schedule("LightGBM nightly, expanding", Learner("lightgbm", WINDOWS["expanding"]), NIGHTLY),
+        Schedule("LightGBM static", Learner("lightgbm", expanding), None),
+        Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY),
         Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
         Schedule("oracle without delay", ORACLE, MONTHLY),
     ]
     if n_full_seeds < 0:
         return found
-    found += [
-        Schedule(f"LightGBM nightly, {name}", Learner("lightgbm", recipe), NIGHTLY)
-        for name, recipe in WINDOWS.items()
-        if name != "expanding"
-    ]
-    found.append(Schedule("XGBoost static", Learner("xgboost", WINDOWS["expanding"]), None))
-    return found + _peers() if world_seed < n_full_seeds else found
+    is_full = seed < n_full_seeds
+    found.append(Schedule("XGBoost static", Learner("xgboost", expanding), None))
+    if is_full or kind in HARMED:
+        found += [
+            Schedule(f"LightGBM nightly, {name}", Learner("lightgbm", recipe), NIGHTLY)
+            for name, recipe in WINDOWS.items()
+            if name != "expanding"
+        ]
+    if is_full or kind in DRIFTED:
+        treatments = {MATURED_ONLY: PKBOOST, SOFT_LABELS: SOFT, FAKE_NEGATIVES: FAKE}
+        found += [Schedule(name, learner, MONTHLY) for name, learner in treatments.items()]
+    return found + _peers() if is_full else found
 
 
 def _peers() -> list[Schedule]:
@@ -84,9 +91,6 @@ def _peers() -> list[Schedule]:
         Schedule("LightGBM monthly, expanding", Learner("lightgbm", expanding), MONTHLY),
         Schedule("XGBoost monthly, expanding", Learner("xgboost", expanding), MONTHLY),
         Schedule("XGBoost monthly, sliding 180 d", Learner("xgboost", sliding), MONTHLY),
-        Schedule(MATURED_ONLY, PKBOOST, MONTHLY),
-        Schedule(SOFT_LABELS, SOFT, MONTHLY),
-        Schedule(FAKE_NEGATIVES, FAKE, MONTHLY),
     ]
 
 

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 from drift_policies import FAKE_NEGATIVES, MATURED_ONLY, SOFT_LABELS
-from drift_worlds import KINDS, QUIET
+from drift_worlds import DRIFTED, HARMED, KINDS, QUIET
 from tables import machine, markdown
 
 GATED, REFERENCE = "PKBoost gated loop", "LightGBM nightly, expanding"
 ORACLE = "oracle without delay"
 REFITTED = "PKBoost each block, expanding"
-HARMED = ("concept", "prior")
-DRIFTED = ("concept", "prior", "gradual", "delay")
 MOST_WORSE, MOST_FALL = -0.005, 0.028
 MOST_PAGES, MOST_WEEKS = 0.5, 8
 SIGNIFICANT = 2.0

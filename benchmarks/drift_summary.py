@@ -45,4 +45,5 @@ def _means(weeks: Sequence[Week]) -> dict[str, float]:
         "precision": float(np.mean([week.precision for week in weeks])),
         "revenue": float(np.mean([week.revenue for week in weeks])),
         "log_loss": float(np.mean([week.log_loss for week in weeks])),
+        "excess_loss": float(np.mean([week.log_loss - week.least_loss for week in weeks])),
     }

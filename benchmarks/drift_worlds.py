@@ -24,6 +24,10 @@ from simulator.truth import conversion_probability
 KINDS = ("none", "covariate", "prior", "concept", "delay", "gradual", "outage")
 QUIET = ("none", "covariate")
 """Worlds in which no model gets worse: who buys changes in the second, what makes them buy does not."""
+HARMED = ("concept", "prior")
+"""Worlds of the claim on what a change costs."""
+DRIFTED = ("concept", "prior", "gradual", "delay")
+"""Worlds of the claim on labels that arrive late."""
 
 END = date(2026, 11, 6)
 """The newest mature snapshot of this clock is a Monday, so that weekly snapshots are the monitors' weeks."""
