@@ -28,6 +28,7 @@ from flows.commands import (
     replay,
     rescore,
     up,
+    uplift,
     warmup,
 )
 from flows.commands.session import Answer, Output, UsageError
@@ -59,6 +60,7 @@ app.command(data.simulate, sort_key=6)
 app.command(data.import_, name="import", sort_key=7)
 app.command(monitor.monitor, sort_key=8)
 app.command(replay.replay, sort_key=8)
+app.command(uplift.uplift, sort_key=8)
 app.command(privacy.forget, sort_key=9)
 app.command(privacy.export_subject, sort_key=9)
 app.command(models.app)
