@@ -156,15 +156,6 @@ def rescore(p: ArrayLike, seen_share: ArrayLike) -> FloatArray:
     return chance * (1 - seen) / (1 - chance * seen)
 
 
-def soft_label(is_won: ArrayLike, p: ArrayLike, seen_share: ArrayLike) -> FloatArray:
-    """Return the label to train on: 1 for a win, `rescore(p, F)` for a lead without one so far.
-
-    With F = 1 an open lead is an ordinary negative; with F = 0 its label is the model's own p, so that it has
-    no gradient. Leads with F below `MIN_SEEN_SHARE` are best left out.
-    """
-    return np.where(np.asarray(is_won, dtype=bool), 1.0, rescore(p, seen_share))
-
-
 def expected_wins(p: ArrayLike, seen_now: ArrayLike, seen_then: ArrayLike) -> FloatArray:
     """Return each open lead's chance to become a known win between two ages.
 

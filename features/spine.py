@@ -22,21 +22,13 @@ def snapshot_dates(
     return [newest - timedelta(days=days) for days in range(0, window_days, every_days)][::-1]
 
 
-def spine(
-    sources: Sources, snapshot_dates: Iterable[date], *, max_age_days: int, for_training: bool = False
-) -> pl.DataFrame:
+def spine(sources: Sources, snapshot_dates: Iterable[date], *, max_age_days: int) -> pl.DataFrame:
     """List the leads that were open, as far as the system knew, at each snapshot.
 
     A lead is in when it was created and known before the snapshot, at most `max_age_days` earlier, and had
     neither been removed nor closed by an outcome known before it. Account and owner are those of the
-    snapshot.
-
-    Parameters
-    ----------
-    for_training : also drop leads whose outcome lies before the snapshot but arrived after it. The nightly
-        run cannot know of these; at maturity we do, and their label window holds no conversion: as negatives
-        they would teach that the leads closest to conversion do not convert. Nothing else about the spine
-        looks ahead.
+    snapshot. Nothing in it looks ahead: rows of leads that turn out to have ended before their snapshot are
+    `LateLabels.is_void` from the day this is known.
 
     Returns
     -------
@@ -44,7 +36,7 @@ def spine(
     """
     _refuse_duplicates(sources.lead)
     candidates = _with_closing(sources)
-    frames = [_open_at(candidates, day, max_age_days, for_training) for day in sorted(set(snapshot_dates))]
+    frames = [_open_at(candidates, day, max_age_days) for day in sorted(set(snapshot_dates))]
     rows = pl.concat([EMPTY.select("lead_id", "snapshot_date"), *frames]).sort("snapshot_date", "lead_id")
     return rows.with_columns(
         value_at(sources, "lead", "account_id", rows), value_at(sources, "lead", "owner_id", rows)
@@ -52,22 +44,19 @@ def spine(
 
 
 def _with_closing(sources: Sources) -> pl.DataFrame:
-    closing = sources.outcome.group_by("lead_id").agg(
-        closed_known_at=pl.col("known_at").min(), outcome_at=pl.col("outcome_at").min()
-    )
+    closing = sources.outcome.group_by("lead_id").agg(closed_known_at=pl.col("known_at").min())
     lead = sources.lead.select("lead_id", "created_at", "known_at", "removed_at")
     return lead.join(closing, on="lead_id", how="left")
 
 
-def _open_at(candidates: pl.DataFrame, day: date, max_age_days: int, for_training: bool) -> pl.DataFrame:
+def _open_at(candidates: pl.DataFrame, day: date, max_age_days: int) -> pl.DataFrame:
     at = pl.lit(day).cast(Datetime)
-    gone = ["removed_at", "closed_known_at"] + (["outcome_at"] if for_training else [])
     is_in = (
         (pl.col("known_at") < at)
         & (pl.col("created_at") < at)
         & (pl.col("created_at") >= at - timedelta(days=max_age_days))
     )
-    still_here = [~(pl.col(column) < at).fill_null(False) for column in gone]
+    still_here = [~(pl.col(column) < at).fill_null(False) for column in ("removed_at", "closed_known_at")]
     return candidates.filter(is_in, *still_here).select("lead_id", snapshot_date=pl.lit(day))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.labels import label
 from features.spine import snapshot_dates, spine
 from flows.adapters.database import Database
 from flows.adapters.export_files import ExportFileError, read_export
@@ -18,6 +17,7 @@ from flows.adapters.importer import ImportReport, import_files
 from flows.adapters.migrations import installed_source
 from flows.adapters.source_reader import read_sources
 from flows.import_mapping import Mapping, MappingError, Table, load_mapping
+from tests.features.window_labels import labelled
 
 PROJECT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("LEADSCORE_DATA_DIR", PROJECT.parent / "shared" / "data"))
@@ -417,17 +417,16 @@ def check_x_education(database: Database, n: int, every_days: int) -> None:
     days = snapshot_dates(
         clock, horizon_days=60, reporting_lag_days=7, every_days=every_days, window_days=365
     )
-    training = spine(now, days, max_age_days=365, for_training=True)
-    labelled = label(training, now.outcome, clock, 60, 7)
+    training = labelled(spine(now, days, max_age_days=365), now, clock, 60)
     assert training["lead_id"].is_unique().all()
-    assert labelled["is_mature"].all()
+    assert training["is_mature"].all()
     ends = [clock - timedelta(days=back) for back in (151, 137, 67)]
-    assert labelled["snapshot_date"].unique().sort().to_list() == ends
+    assert training["snapshot_date"].unique().sort().to_list() == ends
 
     scored = spine(now, [clock], max_age_days=365)
     later, _ = read_sources(database, clock + timedelta(days=67))
-    judged = label(scored, later.outcome, clock + timedelta(days=67), 60, 7)
-    whole = pl.concat([labelled, judged]).join(now.lead.select("lead_id", "created_at"), on="lead_id")
+    judged = labelled(scored, later, clock + timedelta(days=67), 60)
+    whole = pl.concat([training, judged]).join(now.lead.select("lead_id", "created_at"), on="lead_id")
     whole = whole.join(later.outcome.select("lead_id", "outcome_at", "is_conversion"), on="lead_id")
     assert whole.height == n
     assert (whole["label"] == whole["is_conversion"]).all()

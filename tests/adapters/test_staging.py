@@ -10,11 +10,11 @@ import pytest
 from psycopg import sql
 
 import sql as sql_files
-from features.labels import label
 from features.spine import spine
 from flows.adapters.database import Database
 from flows.adapters.migrations import install_source
 from flows.adapters.source_reader import read_sources
+from tests.features.window_labels import labelled
 
 TABLES = """
 CREATE SCHEMA crm_small;
@@ -312,9 +312,8 @@ def test_a_lead_lost_before_it_converts_leaves_the_spine_like_one_that_stays_los
     crm.add_outcome("comes back", "converted", "2024-02-20")
     sources, _ = read_sources(crm.database, AS_OF)
     days = [date(2024, 1, day) for day in (5, 10, 11, 12, 13, 31)]
-    rows = spine(sources, days, max_age_days=365, for_training=False)
-    training = spine(sources, days, max_age_days=365, for_training=True)
-    labels = label(training, sources.outcome, AS_OF, horizon_days=30, reporting_lag_days=7)
+    rows = spine(sources, days, max_age_days=365)
+    labels = labelled(rows, sources, AS_OF, 30)
     open_on = {
         lead_id: rows.filter(lead_id=lead_id)["snapshot_date"].to_list()
         for lead_id in ("stays lost", "comes back")
@@ -326,7 +325,7 @@ def test_a_lead_lost_before_it_converts_leaves_the_spine_like_one_that_stays_los
         ("comes back", days[1], 0),
         ("stays lost", days[1], 0),
     ]
-    won = label(training, sources.outcome, date(2024, 3, 20), horizon_days=60, reporting_lag_days=7)
+    won = labelled(rows, sources, date(2024, 3, 20), 60)
     assert won["label"].to_list() == [1, 0, 1, 0]
 
 

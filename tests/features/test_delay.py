@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.delay import DelayCurve, expected_wins, rescore, soft_label
+from features.delay import DelayCurve, expected_wins, rescore
 from features.delay_estimation import MIN_AT_RISK, PSEUDO_WINS, estimate_delay_curve, fit_truncated_lognormal
 from features.late_labels import LateLabels
 from features.readiness import readiness
@@ -172,7 +172,7 @@ def test_soft_labels_of_many_leads_have_the_mean_of_their_true_labels():
     share = np.array([seen[a] for a in AGES])[np.searchsorted(AGES, age)]
     will_win = rng.random(len(p)) < p
     is_won = will_win & (rng.random(len(p)) < share)
-    labels = soft_label(is_won, p, share)
+    labels = np.where(is_won, 1.0, rescore(p, share))
     assert labels[is_won].min() == 1
     assert labels.mean() == pytest.approx(will_win.mean(), abs=0.003)
     assert labels[~is_won].mean() == pytest.approx(will_win[~is_won].mean(), abs=0.003)

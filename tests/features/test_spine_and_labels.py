@@ -2,8 +2,8 @@ import polars as pl
 import pytest
 
 from features.folds import assign_folds, groups
-from features.labels import label
 from features.spine import snapshot_dates, spine
+from tests.features.window_labels import labelled
 from tests.features.worlds import at, day, sources
 
 
@@ -47,21 +47,18 @@ def test_an_outcome_closes_the_lead_from_the_day_after_it_is_known(is_conversion
     assert open_at(world, 9) == []
 
 
-@pytest.mark.parametrize("for_training", [True, False])
-def test_a_conversion_after_a_loss_does_not_open_the_lead_again(for_training):
+def test_a_conversion_after_a_loss_does_not_open_the_lead_again():
     lost = an_outcome("L", 5, known=8.5, is_conversion=False)
     world = sources(lead=[a_lead("L")], outcome=[an_outcome("L", 30), lost])
-    assert open_at(world, 5, for_training=for_training) == ["L"]
-    assert open_at(world, 8, for_training=for_training) == ([] if for_training else ["L"])
-    assert open_at(world, 9, for_training=for_training) == []
-    assert open_at(world, 40, for_training=for_training) == []
+    assert open_at(world, 8) == ["L"]
+    assert open_at(world, 9) == open_at(world, 40) == []
 
 
-def test_only_the_training_spine_knows_of_outcomes_that_arrived_later():
+def test_rows_of_a_lead_that_had_ended_count_until_that_is_known():
     world = sources(lead=[a_lead("L")], outcome=[an_outcome("L", 5, known=20)])
-    assert open_at(world, 10, for_training=False) == ["L"]
-    assert open_at(world, 10, for_training=True) == []
-    assert open_at(world, 5, for_training=True) == ["L"]
+    rows = spine(world, [day(5), day(10)], max_age_days=365)
+    on = {at: labelled(rows, world, day(at), 60)["snapshot_date"].to_list() for at in (20, 21)}
+    assert on == {20: [day(5), day(10)], 21: [day(5)]}
 
 
 def test_the_spine_is_sorted_and_carries_owner_and_account_of_the_snapshot():
@@ -100,9 +97,8 @@ def test_training_snapshots_count_back_from_the_newest_mature_day():
 def test_the_label_window_is_half_open(when, expected):
     world = sources(lead=[a_lead("L")], outcome=[an_outcome("L", when)])
     rows = spine(sources(lead=[a_lead("L")]), [day(10)], max_age_days=99)
-    made = label(rows, world.outcome, day(200), horizon_days=60, reporting_lag_days=7)
-    assert made["label"].to_list() == [expected]
-    assert made.schema["label"] == pl.UInt8
+    made = labelled(rows, world, day(200), 60)
+    assert made["label"].to_list() == ([] if when < 10 else [expected])
 
 
 def test_wins_are_not_believed_before_negatives_are():
@@ -110,8 +106,7 @@ def test_wins_are_not_believed_before_negatives_are():
         lead=[a_lead("L"), a_lead("M")], outcome=[an_outcome("L", 12), an_outcome("M", 12, known=90)]
     )
     rows = spine(world, [day(10)], max_age_days=99)
-    early, mature, late = (label(rows, world.outcome, day(on), 60, 7) for on in (76, 77, 91))
-    assert early["matures_on"].to_list() == [day(77)] * 2
+    early, mature, late = (labelled(rows, world, day(on), 60) for on in (76, 77, 91))
     assert (early["is_mature"].to_list(), early["label"].to_list()) == ([False] * 2, [None] * 2)
     assert (mature["is_mature"].to_list(), mature["label"].to_list()) == ([True] * 2, [1, 0])
     assert late["label"].to_list() == [1, 1]
@@ -119,7 +114,7 @@ def test_wins_are_not_believed_before_negatives_are():
 
 def test_a_loss_is_a_negative():
     world = sources(lead=[a_lead("L")], outcome=[an_outcome("L", 12, is_conversion=False)])
-    made = label(spine(world, [day(10)], max_age_days=99), world.outcome, day(200), 60, 7)
+    made = labelled(spine(world, [day(10)], max_age_days=99), world, day(200), 60)
     assert made["label"].to_list() == [0]
 
 

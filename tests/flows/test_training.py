@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.labels import label
+from features.sources import Datetime, midnight
 from features.spine import KEYS, spine
 from flows.adapters.database import Database
 from flows.adapters.importer import import_files
@@ -53,16 +53,30 @@ def test_the_backtest_trains_on_what_was_known_when_its_cohort_began(past: Histo
 def test_rows_of_leads_that_had_ended_unknown_to_the_night_are_dropped_once_that_is_known(past: History):
     rows = past.known_at(past.as_of, MATURE, SETTINGS)
     days = rows.frame["snapshot_date"].unique().to_list()
-    expected = spine(crm(300), days, max_age_days=SETTINGS.max_lead_age_days, for_training=True)
+    ended = crm(300).outcome.group_by("lead_id").agg(pl.col("outcome_at").min())
+    expected = (
+        spine(crm(300), days, max_age_days=SETTINGS.max_lead_age_days)
+        .join(ended, on="lead_id", how="left", maintain_order="left")
+        .filter(~(pl.col("outcome_at") < pl.col("snapshot_date").cast(Datetime)).fill_null(False))
+        .drop("outcome_at")
+    )
     assert rows.frame.select(KEYS).equals(expected)
     assert past.labels.is_void(past.as_of).sum() > past.labels.is_void(day(200)).sum() > 0
 
 
 def test_mature_labels_are_those_of_the_label_window(past: History):
     rows = past.known_at(past.as_of, MATURE, SETTINGS)
-    expected = label(rows.frame, crm(300).outcome, past.as_of, 60, 10)
-    assert expected["is_mature"].all()
-    np.testing.assert_array_equal(rows.y, expected["label"].to_numpy())
+    wins = crm(300).outcome.filter(pl.col("is_conversion") & (pl.col("known_at") < midnight(past.as_of)))
+    won_at = rows.frame.join(
+        wins.group_by("lead_id").agg(pl.col("outcome_at").min()),
+        on="lead_id",
+        how="left",
+        maintain_order="left",
+    )["outcome_at"]
+    start = rows.frame["snapshot_date"].cast(Datetime)
+    expected = ((won_at >= start) & (won_at < start + timedelta(days=60))).fill_null(False)
+    assert rows.frame["snapshot_date"].max() + timedelta(days=70) <= past.as_of
+    np.testing.assert_array_equal(rows.y, expected.to_numpy())
     assert 0 < rows.n_positives < len(rows.y)
     assert not rows.open_odds.any()
 
