@@ -9,7 +9,6 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from features.matrix import fit_encoding, to_matrix
@@ -19,6 +18,7 @@ from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange, pandas_input
 from pkboost_core import PKBoostClassifier
+from tests.flows.small_models import features
 
 SCORE_BY_ALIAS = """
 import sys
@@ -26,19 +26,6 @@ import mlflow, numpy as np, pandas as pd
 model = mlflow.pyfunc.load_model("models:/lead-scoring@champion")
 np.save(sys.argv[2], model.predict(pd.read_parquet(sys.argv[1])))
 """
-
-
-def features(n: int, seed: int = 0) -> pl.DataFrame:
-    rng = np.random.default_rng(seed)
-    return pl.DataFrame(
-        {
-            "lead_source": rng.choice(np.array(["Web", "Referral", "Fair", None], dtype=object), n).tolist(),
-            "activity_pricing_visit_count_7d": pl.Series(rng.poisson(1.0, n), dtype=pl.UInt32),
-            "activity_email_reply_recency_days": [None if r < 0.3 else int(60 * r) for r in rng.random(n)],
-            "account_is_competitor": rng.random(n) < 0.2,
-            "lead_completeness": rng.random(n),
-        }
-    )
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,7 @@ from flows.fitting import OneBooster
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange, from_pandas, pandas_input
 from flows.reason_scale import ReasonScale, fit_scale
 from pkboost_core import PKBoostClassifier
-
-
-def features(n: int, seed: int = 0) -> pl.DataFrame:
-    rng = np.random.default_rng(seed)
-    return pl.DataFrame(
-        {
-            "lead_source": rng.choice(np.array(["Web", "Referral", "Fair", None], dtype=object), n).tolist(),
-            "activity_pricing_visit_count_7d": pl.Series(rng.poisson(1.0, n), dtype=pl.UInt32),
-            "activity_email_reply_recency_days": [None if r < 0.3 else int(60 * r) for r in rng.random(n)],
-            "account_is_competitor": rng.random(n) < 0.2,
-            "lead_completeness": rng.random(n),
-        }
-    )
+from tests.flows.small_models import features
 
 
 @pytest.fixture(scope="module")

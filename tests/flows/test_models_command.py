@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from features.matrix import fit_encoding, to_matrix
 from flows.adapters import score_runs
 from flows.adapters.database import Database, exclusive
 from flows.adapters.publisher import publish
@@ -17,20 +15,15 @@ from flows.adapters.registry import CHAMPION, Registry, open_registry
 from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
 from flows.cli import main
-from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
-from pkboost_core import PKBoostClassifier
+from flows.lead_model import LeadModel
+from tests.flows.small_models import tiny_model
 
 Rollback = Callable[[], tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
 def model() -> LeadModel:
-    frame = pl.DataFrame({"lead_age_days": np.arange(80.0)})
-    encoding = fit_encoding(frame)
-    y = (np.arange(80) % 7 == 0).astype(float)
-    booster = PKBoostClassifier(n_estimators=2, random_state=7).fit(to_matrix(frame, encoding), y)
-    learnt = TrainingRange(date(2026, 5, 1), date(2025, 6, 1), date(2026, 2, 1), 80, int(y.sum()))
-    return LeadModel(booster, encoding, LabelDefinition(60, 7, "c" * 64), learnt)
+    return tiny_model()
 
 
 @pytest.fixture

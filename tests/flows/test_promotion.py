@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from features.matrix import fit_encoding, to_matrix
 from flows import promotion
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
@@ -21,8 +19,8 @@ from flows.adapters.publisher import publish
 from flows.adapters.registry import CHALLENGER, CHAMPION, Registry, RegistryError, open_registry
 from flows.adapters.run_files import RunRecord
 from flows.adapters.score_storage import KEPT_RUNS
-from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
-from pkboost_core import PKBoostClassifier
+from flows.lead_model import LeadModel
+from tests.flows.small_models import tiny_model
 
 KEY = "lead-conversion"
 
@@ -33,12 +31,7 @@ class Crash(BaseException):
 
 @pytest.fixture(scope="module")
 def model() -> LeadModel:
-    frame = pl.DataFrame({"lead_age_days": np.arange(80.0)})
-    encoding = fit_encoding(frame)
-    y = (np.arange(80) % 7 == 0).astype(float)
-    booster = PKBoostClassifier(n_estimators=2, random_state=7).fit(to_matrix(frame, encoding), y)
-    learnt = TrainingRange(date(2026, 5, 1), date(2025, 6, 1), date(2026, 2, 1), 80, int(y.sum()))
-    return LeadModel(booster, encoding, LabelDefinition(60, 7, "c" * 64), learnt)
+    return tiny_model()
 
 
 @pytest.fixture(scope="module")
