@@ -86,8 +86,8 @@ def effect(
     in_arms = propensity[is_treated | is_control]
     if not (np.isfinite(in_arms).all() and (in_arms > 0).all() and (in_arms <= 1).all()):
         raise ValueError("propensities should be above 0 and at most 1: look for wrong ones in the log")
-    treated = _contributions(y, is_treated, propensity, x)
-    control = _contributions(y, is_control, propensity, x)
+    treated = contributions(y, is_treated, propensity, x)
+    control = contributions(y, is_control, propensity, x)
     error = _standard_error(treated - control)
     with_, without = float(treated.mean()), float(control.mean())
     value = with_ - without
@@ -107,16 +107,17 @@ def effect(
     )
 
 
-def apart(first: Effect, second: Effect) -> tuple[float, float, float]:
-    """Return by how much the effects on two disjoint groups differ: first minus second, low, high."""
-    value, error = first.value - second.value, float(np.hypot(first.error, second.error))
-    return value, value - Z * error, value + Z * error
-
-
-def _contributions(
+def contributions(
     y: np.ndarray, is_in: np.ndarray, propensity: np.ndarray, x: np.ndarray | None
 ) -> np.ndarray:
-    """Return psi of every unit, float64 (n,)."""
+    """Return psi of every unit, float64 (n,): its mean estimates the outcome had everybody been in the arm.
+
+    Means over any group of units that was fixed before the draw estimate the same of that group.
+
+    Parameters
+    ----------
+    is_in : bool (n,), drawn into the arm; the others as in `effect`.
+    """
     design = np.ones((len(y), 1)) if x is None else np.column_stack([np.ones(len(y)), x - x.mean()])
     weight = 1.0 / propensity[is_in]
     root = np.sqrt(weight)
@@ -129,6 +130,12 @@ def _contributions(
     # Weighted residuals sum up to 0: scaling them to the arm's true size changes the error, not the mean.
     psi[is_in] += residual * weight * (len(y) / weight.sum())
     return psi
+
+
+def apart(first: Effect, second: Effect) -> tuple[float, float, float]:
+    """Return by how much the effects on two disjoint groups differ: first minus second, low, high."""
+    value, error = first.value - second.value, float(np.hypot(first.error, second.error))
+    return value, value - Z * error, value + Z * error
 
 
 def _standard_error(psi: np.ndarray) -> float:

@@ -37,11 +37,12 @@ def uplift(
 ) -> Answer:
     """Tell what the worklist brings: conversions and revenue of listed leads against the hold-out.
 
-    Every lead was drawn into an arm when it was first scored: listed by value, listed by lot, or never
-    listed. A lead counts once its outcome is settled: horizon and reporting lag after that day. Effects are
-    differences of means with 95 % intervals, weighted by the logged chances of the draw and adjusted for the
-    score of that day. Where 0 is inside an interval, that is a tie. docs/uplift.md has the formulas and how
-    they were checked.
+    Every lead was drawn into an arm when it was first scored: listed by value,
+    listed by lot, or never listed. A lead counts once its outcome is settled:
+    horizon and reporting lag after that day. Effects are differences of means
+    with 95 % intervals, weighted by the logged chances of the draw and adjusted
+    for the score of that day. Where 0 is inside an interval, that is a tie.
+    docs/uplift.md has the formulas and how they were checked.
 
     Example: leadscore uplift --since 2026-01-01 --json
     """

@@ -1,4 +1,4 @@
-"""Effects are right against simulated truth, their intervals cover it as often as they say, few leads say nothing."""
+"""Effects against simulated truth: intervals cover it as often as they say, and few leads say nothing."""
 
 import json
 from datetime import UTC, date, datetime, time, timedelta
@@ -116,7 +116,7 @@ def test_groups_are_told_apart_by_their_difference():
 def test_impossible_draws_are_refused(propensity: list[float], n: int):
     is_treated = np.arange(2 * n) < n
     chances = np.where(is_treated, *propensity)
-    with pytest.raises(ValueError, match="propensities should be|at least 3 are needed"):
+    with pytest.raises(ValueError, match=r"propensities should be|at least 3 are needed"):
         effect(np.ones(2 * n), is_treated, ~is_treated, chances)
 
 
