@@ -61,6 +61,7 @@ bench: .venv/bench.stamp ## rerun every benchmark and rewrite its tables (about 
 	@$(BENCH)quality.py --json .bench/quality.jsonl --write
 	@$(BENCH)perturbation.py --json .bench/perturbation.jsonl --write
 	@$(BENCH)speed.py --write
+	@$(BENCH)overview.py --write
 
 bench-quick: .venv/bench.stamp ## a glance at every benchmark, writing nothing (about four minutes)
 	@$(BENCH)nights.py --seeds 7 --exports x_education
