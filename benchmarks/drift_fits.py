@@ -17,9 +17,6 @@ from flows.recipes import MATURE, RECIPES, Recipe
 
 Probabilities = Callable[[pl.DataFrame], np.ndarray]
 
-TRAINING_SNAPSHOT_DAYS = 14
-"""Every second weekly snapshot trains: half the time, next to nothing lost."""
-
 REPAIR_DAYS = 84
 """Age of the model that a repair starts from: the rows that matured since are its material."""
 
@@ -89,7 +86,13 @@ class Fits:
 
 
 def rows_for(world: World, learner: Learner, night: date) -> TrainingSet:
-    """Return what a learner may train on, of every second snapshot."""
+    """Return what a learner may train on.
+
+    Raises
+    ------
+    TooFewConversionsError
+        There are no rows yet.
+    """
     past = world.history
     if learner.labels == "true":
         keep = past.labels.snapshots < np.datetime64(night, "D")
@@ -100,8 +103,10 @@ def rows_for(world: World, learner: Learner, night: date) -> TrainingSet:
         rows = past.known_at(night, learner.recipe, settings(train_window_days=1000))
     if learner.labels == "fake negatives":
         rows = replace(rows, open_odds=np.zeros(len(rows.y)))
+    if not len(rows.y):
+        raise TooFewConversionsError(f"nothing is known on {night}")
     age = (rows.snapshot_dates.max() - rows.snapshot_dates).astype(np.int64)
-    return rows.where(age % TRAINING_SNAPSHOT_DAYS == 0)
+    return rows.where(age % world.training_step_days == 0)
 
 
 def fit(learner: Learner, rows: TrainingSet) -> Any:

@@ -200,10 +200,11 @@ def evaluation_of(fits: Fits, learner: Learner, night: date) -> Evaluation:
     """Measure calibration in the large on the newest mature weeks, by the model of the first of them."""
     labels, world = fits.world.history.labels, fits.world
     weeks = -(-(labels.horizon_days + labels.reporting_lag_days) // 7)
-    days = [night - timedelta(weeks=weeks + k) for k in range(EVALUATION_WEEKS)]
+    asked = [night - timedelta(weeks=weeks + k) for k in range(EVALUATION_WEEKS)]
+    days = [day for day in asked if world.rows(day).any()]
     try:
-        p = np.concatenate([fits.scores(learner, days[-1], day) for day in days])
-    except TooFewConversionsError:
+        p = np.concatenate([fits.scores(learner, asked[-1], day) for day in days])
+    except (TooFewConversionsError, ValueError):  # no model, or no rows, of that time
         return Evaluation("no backtest: the history is too short", 0, 0, None)
     y = np.concatenate([labels.is_won(night)[world.rows(day)] for day in days])
     ratio = float(p.sum() / y.sum()) if y.any() else None
@@ -213,7 +214,8 @@ def evaluation_of(fits: Fits, learner: Learner, night: date) -> Evaluation:
 def rows_on(world: World, night: date) -> NightRows:
     """Return the rows that describe a night."""
     open_leads = world.history.frame.filter(pl.Series(world.rows(night)))
-    return night_rows(known(world, night), settings(train_window_days=365), open_leads)
+    found = night_rows(known(world, night), settings(train_window_days=365), open_leads)
+    return found if world.has_stock else replace(found, earlier=open_leads)
 
 
 def known(world: World, night: date) -> History:

@@ -35,6 +35,8 @@ MONTHS = 22
 FIRST_NIGHT_DAYS = 330
 WEEKS_BEFORE_DRIFT = 13
 SEVERITY = 0.8
+TRAINING_STEP_DAYS = 14
+"""Every second weekly snapshot trains: half the time, next to nothing lost."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class World:
     drift_date : when the world changes; for "none", when it would have.
     nights : Mondays whose leads are scored, oldest first; the outcome of all is known at the end.
     deal : mean amount of a conversion.
+    training_step_days : days from one snapshot that trains to the next.
+    has_stock : whether a night's leads are a stock that changes slowly from week to week, and not arrivals.
     """
 
     kind: str
@@ -59,6 +63,8 @@ class World:
     drift_date: date
     nights: tuple[date, ...]
     deal: float
+    training_step_days: int = TRAINING_STEP_DAYS
+    has_stock: bool = True
 
     def rows(self, night: date) -> np.ndarray:
         """Return which rows of the history are open on a night, bool (n,)."""
