@@ -48,6 +48,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one seed, two kinds, few policies and tries")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0, help="leave out earlier ones, run before")
     parser.add_argument("--leads", type=int, default=4_000)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
@@ -92,7 +93,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 def _tasks(options: argparse.Namespace, urls: Any) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """Name, function and arguments of everything to run; early seeds of all kinds come first."""
     peers, tries = (-1, QUICK_TRIES) if options.quick else (PEER_SEEDS, TRIES)
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.seeds):
         for kind in options.kinds:
             url, what = urls(f"{kind}_{seed}"), (kind, seed, options.leads)
             if "worlds" in options.parts:

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 from drift_fits import FAKE, ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner
 from drift_measures import Week, measure
-from drift_worlds import DRIFTED, HARMED, World
+from drift_worlds import DRIFTED, HARMED, QUIET, World
 
 NIGHTLY, MONTHLY = 2, 4
 """Nights from one fit to the next; a night stands for a week, and nightly retraining for every second one."""
@@ -61,17 +61,19 @@ def schedules(kind: str, seed: int, n_full_seeds: int) -> list[Schedule]:
     The first `n_full_seeds` seeds run all of them, for the table; a negative number leaves out what only the
     full benchmark claims.
     """
-    expanding = WINDOWS["expanding"]
+    expanding, is_full = WINDOWS["expanding"], seed < n_full_seeds
     found = [
         Schedule("PKBoost static", SOFT, None),
         Schedule("LightGBM static", Learner("lightgbm", expanding), None),
-        Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY),
         Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
-        Schedule("oracle without delay", ORACLE, MONTHLY),
     ]
+    if is_full or kind in (*QUIET, *HARMED):
+        found += [
+            Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY),
+            Schedule("oracle without delay", ORACLE, MONTHLY),
+        ]
     if n_full_seeds < 0:
         return found
-    is_full = seed < n_full_seeds
     found.append(Schedule("XGBoost static", Learner("xgboost", expanding), None))
     if is_full or kind in HARMED:
         found += [
