@@ -68,7 +68,7 @@ def shift(champion: np.ndarray, challenger: np.ndarray, segments: Mapping[str, n
     furthest = max(moved, key=lambda name: abs(moved[name]))
     spread = float(new.std() / old.std()) if old.std() > 0 else math.inf if new.std() > 0 else 1.0
     far = {name: by for name, by in moved.items() if not abs(by) <= MOST_SEGMENT_SHIFT}
-    return Shift(len(old), _overlap(old, new), furthest, moved[furthest], min(spread, 1e6), far)
+    return Shift(len(old), top_overlap(old, new), furthest, moved[furthest], min(spread, 1e6), far)
 
 
 def problems(found: Shift, *, is_proven: bool, followed: Collection[str] = ()) -> list[str]:
@@ -111,8 +111,8 @@ def _logits(p: ArrayLike) -> np.ndarray:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def _overlap(old: np.ndarray, new: np.ndarray) -> float:
-    """Share of the champion's top that the challenger keeps; ties belong to it."""
+def top_overlap(old: np.ndarray, new: np.ndarray) -> float:
+    """Return the share of the best tenth by `old` that is also among the best by `new`; ties belong to it."""
     k = max(int(TOP_SHARE * len(old)), 1)
     old_top, new_top = (p >= np.partition(p, -k)[-k] for p in (old, new))
     return float((old_top & new_top).sum() / min(old_top.sum(), new_top.sum()))

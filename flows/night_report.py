@@ -13,7 +13,9 @@ from flows.adapters.drift_table import course
 from flows.adapters.evidence_table import evidence_on
 from flows.adapters.memory import PeakMemory
 from flows.adapters.page_table import open_pages
+from flows.adapters.score_pairs import score_pairs
 from flows.champion import Champion
+from flows.churn import Churn, churn
 from flows.drift_section import Drift
 from flows.evaluation import Evaluation
 from flows.recipes import recipe_of
@@ -44,10 +46,11 @@ def finish(
     if night.run is None:
         raise RuntimeError("only a recorded night has an end to report")
     top = top_leads(sources, scores)
+    moved = _moved(night)
     shown = evidence_on(night.database, night.settings.model_key, str(champion.version.version))
     path = night.settings.root / "reports" / f"{night.as_of}-run{night.run.run_id}.html"
     with night.progress.stage("report"):
-        write_report(path, _page(night, champion, scores, top, hindsight, memory, shown))
+        write_report(path, _page(night, champion, scores, top, hindsight, memory, shown, moved))
         if champion.trained is not None:
             night.registry.attach_report(champion.version.run_id, path)
     summary = {
@@ -58,6 +61,7 @@ def finish(
         "n_scored": scores["probability"].is_not_null().sum(),
         **training_summary(night, champion),
         "hindsight": None if hindsight is None else hindsight.as_dict(),
+        "churn": None if moved is None else moved.to_dict(),
         "wall_seconds": {name: round(value, 3) for name, value in night.progress.seconds.items()},
         "peak_rss_mb": round(memory.peak_rss_mb, 1),
         "report_path": str(path),
@@ -109,6 +113,7 @@ def _page(
     hindsight: Evaluation | None,
     memory: PeakMemory,
     shown: Sequence[Mapping[str, Any]],
+    moved: Churn | None,
 ) -> ReportData:
     model, recipe = champion.model, champion.model.recipe
     cohort, evaluation = recipe["evaluation_cohort"], recipe["evaluation"]
@@ -131,6 +136,8 @@ def _page(
         "data sha256": night.data_sha256[:16],
         "peak memory": f"{memory.peak_rss_mb:,.0f} MiB",
     }
+    if moved is not None:
+        facts["rank churn"] = moved.words()
     if hindsight is not None:
         facts["in hindsight"] = (
             f"ROC-AUC {hindsight.roc_auc:.3f}, PR-AUC {hindsight.average_precision:.3f}, "
@@ -155,8 +162,14 @@ def _page(
     )
 
 
-def _by_status(scores: pl.DataFrame) -> list[tuple[str, int]]:
-    return sorted(scores["status"].value_counts().rows())
+def _moved(night: "Night") -> Churn | None:
+    """Compare with the night before, and warn where the list is another one."""
+    if night.run is None or (pairs := score_pairs(night.database, night.run)) is None:
+        return None
+    found = churn(*pairs)
+    if found is not None and (warning := found.warning()) is not None:
+        night.warnings.append(warning)
+    return found
 
 
 def _drift(night: "Night") -> Drift:
@@ -189,23 +202,12 @@ _RECORDED = (
     "average_precision",
     "roc_auc",
     "prevalence",
+    "churn",
 )
 
 
 def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = (
-        "n_open_leads",
-        "n_scored",
-        "n_train_rows",
-        "n_train_positives",
-        "set_aside",
-        "warnings",
-        "peak_rss_mb",
-    )
-    return {
-        name: summary[name]
-        for name in (*wanted, "wall_seconds", "average_precision", "roc_auc", "prevalence")
-    }
+    return {name: summary[name] for name in _RECORDED}
 
 
 def _inputs(night: "Night", champion: Champion) -> dict[str, Any]:

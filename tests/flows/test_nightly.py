@@ -168,6 +168,11 @@ def test_too_few_conversions_keep_the_champion(settings, simulated, first):
     night = run_nightly(strict, simulated, later, Progress())
     assert night["model_version"] == first["model_version"]
     assert any("not retrained" in warning and "2000" in warning for warning in night["warnings"])
+    assert first["churn"] is None
+    assert night["churn"]["since"] == CLOCK.isoformat()
+    assert night["churn"]["best_tenth_kept"] > 0.7
+    assert 0.7 < night["churn"]["grade_kept"] < 1
+    assert "rank churn" in Path(night["report_path"]).read_text()
     moves = moved(simulated)
     parts = moves.select(pl.sum_horizontal("delta_data", "delta_decay", "delta_model")).to_series()
     assert moves.height > 0.9 * night["n_scored"]
