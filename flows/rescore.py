@@ -76,6 +76,18 @@ def rescore(
     return answers.with_columns(status=pl.coalesce("status", _status_of_the_rest(known)))
 
 
+def wake(model: LeadModel) -> None:
+    """Load the kernels that scoring calls, by asking the model about a lead of which nothing is known."""
+    blank = pl.DataFrame(
+        {
+            name: pl.Series([None], dtype=pl.String if is_category else pl.Float64)
+            for name, is_category in model.encoding.kinds()
+        }
+    )
+    model.predict_proba(blank)
+    model.contributions(blank)
+
+
 def _status_of_the_rest(known: Sources) -> pl.Expr:
     """Why a lead is not open: closed, gone or too old, or not in the CRM at all."""
     is_closed = pl.col("lead_id").is_in(known.outcome["lead_id"].implode())

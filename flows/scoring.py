@@ -70,10 +70,17 @@ def score_open_leads(
         ],
         how="diagonal",
     )
+    return stamped(rows, as_of, now, model_version, mapping.version)
+
+
+def stamped(
+    rows: pl.DataFrame, as_of: date, now: datetime, model_version: str, mapping_version: str | None
+) -> pl.DataFrame:
+    """Add what all rows of a run share, and put them in order of rank; leads without one come last."""
     midnight = datetime(as_of.year, as_of.month, as_of.day, tzinfo=now.tzinfo)
     return rows.with_columns(
         model_version=pl.lit(model_version),
-        mapping_version=pl.lit(mapping.version),
+        mapping_version=pl.lit(mapping_version, pl.String),
         data_as_of=pl.lit(midnight).cast(pl.Datetime("us", "UTC")),
         scored_at=pl.lit(now).cast(pl.Datetime("us", "UTC")),
         valid_until=pl.lit(midnight + timedelta(days=VALID_DAYS)).cast(pl.Datetime("us", "UTC")),
@@ -111,10 +118,14 @@ def _worth(model: LeadModel, features: pl.DataFrame, p: np.ndarray) -> pl.DataFr
 
 
 def _ranked(numbers: pl.DataFrame) -> pl.DataFrame:
-    """Add ranks (1 is best; equal probabilities are ordered by lead) and the percentile, 100 for the best."""
+    """Add ranks and the percentile; equal probabilities are ordered by lead."""
     order = numbers.with_row_index("row").sort(["probability", "lead_id"], descending=[True, False])
-    ranked = order.with_columns(rank_overall=pl.int_range(1, pl.len() + 1, dtype=pl.Int32)).with_columns(
+    return in_places(order).sort("row").drop("row")
+
+
+def in_places(order: pl.DataFrame) -> pl.DataFrame:
+    """Add ranks (1 is best) and the percentile, 100 for the best, to leads that come best first."""
+    return order.with_columns(rank_overall=pl.int_range(1, pl.len() + 1, dtype=pl.Int32)).with_columns(
         rank_in_owner_queue=pl.col("rank_overall").rank("ordinal").over("owner_id").cast(pl.Int32),
         percentile=100.0 * (1 - (pl.col("rank_overall") - 1) / pl.len()),
     )
-    return ranked.sort("row").drop("row")

@@ -1,8 +1,9 @@
 """Status before score: which leads get a number tonight, from what, and why the others get none.
 
 The first of these that holds decides: opted_out, closed, excluded, too_young, insufficient_data, scored. A
-lead of which nothing is known gets the pooled prior under `insufficient_data`; one whose number cannot be
-computed keeps its last under `kept_last_on_error`. The other statuses carry no number: null, never 0.
+lead of which nothing is known gets the pooled prior under `insufficient_data`, and so does every lead while
+there is no model (`flows.first_nights`); one whose number cannot be computed keeps its last under
+`kept_last_on_error`. The other statuses carry no number: null, never 0.
 """
 
 from datetime import date, timedelta
@@ -14,7 +15,7 @@ from flows.exclusion import excluded
 
 SCORED, KEPT_LAST, INSUFFICIENT = "scored", "kept_last_on_error", "insufficient_data"
 TOO_YOUNG, CLOSED, EXCLUDED, OPTED_OUT = "too_young", "closed", "excluded", "opted_out"
-OWN_MODEL, POOLED_PRIOR = "own_model", "pooled_prior"
+OWN_MODEL, POOLED_PRIOR, RULE = "own_model", "pooled_prior", "rule"
 
 CLOSED_FOR = timedelta(days=7)
 """So long a closed lead stays in the table, so that who missed a night still hears of it."""

@@ -1,5 +1,6 @@
 """The model behind the scores in force, from a copy under the home: MLflow is neither asked nor imported."""
 
+import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from flows.adapters.database import Database
 from flows.adapters.score_runs import ROLE
 from flows.adapters.settings import Settings
+from flows.first_nights import NO_MODEL
 from flows.lead_model import LeadModel
 
 _IN_FORCE = """
@@ -19,7 +21,7 @@ _IN_FORCE = """
 
 
 class NothingInForceError(LookupError):
-    """No scores have been published yet."""
+    """No scores of a model have been published yet."""
 
 
 @dataclass(frozen=True)
@@ -37,34 +39,52 @@ def in_force(database: Database, model_key: str) -> InForce:
 
     Raises
     ------
-    NothingInForceError : nothing has been published.
+    NothingInForceError : nothing has been published, or no model made what is in force.
     """
     with database.connect(ROLE) as connection:
         row = connection.execute(_IN_FORCE, [model_key]).fetchone()
     if row is None:
         raise NothingInForceError("no scores are in force yet: run `leadscore nightly` first")
-    return InForce(*row)
+    found = InForce(*row)
+    if found.model_version == NO_MODEL:
+        raise NothingInForceError(
+            f"the scores of {found.as_of} come from no model, which needs more conversions: a lead cannot be"
+            " scored anew before there is one"
+        )
+    return found
 
 
 def load_model(settings: Settings, database: Database, run: InForce) -> LeadModel:
     """Load the model of a run: from the copy under the home, else from MLflow, which leaves a copy.
 
-    MLflow costs seconds of imports. Copies go by MLflow's run id, which is never used twice; only the newest
-    is kept.
+    MLflow costs seconds of imports. A copy that cannot be read is made anew.
     """
-    copies = settings.root / "cache" / "models"
-    if run.mlflow_run_id is not None and (copies / run.mlflow_run_id).is_dir():
-        return LeadModel.load(copies / run.mlflow_run_id)
+    if run.mlflow_run_id is not None:
+        with contextlib.suppress(OSError, ValueError):  # no copy, or a damaged one: boosters hold a checksum
+            return LeadModel.load(_copies(settings) / run.mlflow_run_id)
     from flows.adapters.registry import open_registry
 
     model = open_registry(settings, database).load(int(run.model_version))
     if run.mlflow_run_id is not None:
-        _keep(model, copies, run.mlflow_run_id)
+        _replace(_copies(settings), model, run.mlflow_run_id)
     return model
 
 
-def _keep(model: LeadModel, copies: Path, name: str) -> None:
-    """Put a copy in place whole or not at all, and drop the older ones."""
+def keep_copy(settings: Settings, model: LeadModel, mlflow_run_id: str) -> None:
+    """Leave a copy of a model that comes into force, unless there is one; older ones go.
+
+    Copies go by MLflow's run id, which is never used twice.
+    """
+    if not (_copies(settings) / mlflow_run_id).is_dir():
+        _replace(_copies(settings), model, mlflow_run_id)
+
+
+def _copies(settings: Settings) -> Path:
+    return settings.root / "cache" / "models"
+
+
+def _replace(copies: Path, model: LeadModel, name: str) -> None:
+    """Put a copy in place whole or not at all, and drop the others."""
     shutil.rmtree(copies, ignore_errors=True)
     copies.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=copies))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
 
     from flows.adapters.database import Database
     from flows.adapters.settings import Settings
+    from flows.lead_model import LeadModel
     from flows.progress import Progress
 
 
@@ -26,33 +31,53 @@ def rescore(*lead_id: str, output: Output = DEFAULT_OUTPUT) -> Answer:
     """
     if not lead_id:
         raise UsageError("name at least one lead: leadscore rescore LEAD_ID...")
-    with opened(output) as (settings, progress), database_of(settings, progress) as database:
+    with (
+        opened(output) as (settings, progress),
+        _imported_beside(),
+        database_of(settings, progress) as database,
+    ):
         answer = rescore_now(settings, database, lead_id, progress)
     return Answer(answer, lambda: _sheet(answer))
+
+
+@contextmanager
+def _imported_beside() -> Iterator[None]:
+    """Import what scoring needs while the database opens."""
+    with ThreadPoolExecutor(1, thread_name_prefix="import") as beside:
+        beside.submit(import_module, "flows.rescore")
+        yield
 
 
 def rescore_now(
     settings: Settings, database: Database, lead_ids: tuple[str, ...], progress: Progress
 ) -> dict[str, Any]:
-    """Read, score, record; returns what the command prints."""
-    with progress.stage("import"):
-        from datetime import UTC, datetime
+    """Read, score, record; returns what the command prints.
 
+    The model is loaded, and its kernels with it, while the database reads.
+    """
+    with progress.stage("import"):
         from flows.adapters import model_in_force, rescore_table
         from flows.adapters.lead_reader import read_leads
         from flows.adapters.migrations import installed_source
         from flows.adapters.worklist import exclusion_rules
-        from flows.rescore import moment
+        from flows.rescore import moment, wake
         from flows.rescore import rescore as score
+
+    def load() -> LeadModel:
+        model = model_in_force.load_model(settings, database, run)
+        wake(model)
+        return model
 
     now, source = datetime.now(UTC), installed_source(database)
     at = moment(None if source is None else source.clock, now)
-    with progress.stage("load the model"):
-        run = model_in_force.in_force(database, settings.model_key)
-        model = model_in_force.load_model(settings, database, run)
-    with progress.stage("read the leads"):
-        sources = read_leads(database, at.known_before, lead_ids)
-        rules = exclusion_rules(database, at.snapshot_date)
+    run = model_in_force.in_force(database, settings.model_key)
+    with ThreadPoolExecutor(1, thread_name_prefix="model") as beside:
+        loading = beside.submit(load)
+        with progress.stage("read the leads"):
+            sources = read_leads(database, at.known_before, lead_ids)
+            rules = exclusion_rules(database, at.snapshot_date)
+        with progress.stage("load the model"):
+            model = loading.result()
     with progress.stage("score"):
         scores = score(model, run.model_version, sources, lead_ids, at, settings.max_lead_age_days, rules)
     with progress.stage("record"):

@@ -1,0 +1,98 @@
+"""Seconds that `leadscore rescore` takes: the whole command, by the clock of whoever waits for it.
+
+    python benchmarks/rescore.py --write
+
+One night is run on a simulated CRM first, unless a home that has scores is given. Warm means that Postgres is
+up (`leadscore db up`); cold, that the command starts it and stops it again. Leads are the best in force.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tables import machine, markdown, write
+
+N_RUNS = 5
+N_MANY = 20
+GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "scores.md"
+STAGES = ("open the database", "read the leads", "load the model", "score")
+
+
+def command(home: Path, *arguments: str) -> tuple[dict[str, object], float]:
+    """What a command answers, and the seconds from starting its process to its end."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", *arguments, "--json"],
+        env=os.environ | {"LEADSCORE_HOME": str(home)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout), time.perf_counter() - started
+
+
+def best_leads(home: Path, n: int) -> list[str]:
+    """The best leads in force."""
+    from flows.adapters.database import open_database
+    from flows.adapters.settings import Settings
+
+    query = "SELECT lead_id FROM sales.prioritized_leads ORDER BY rank_overall LIMIT %s"
+    with open_database(Settings(home=home, database_url=None)) as database, database.connect() as connection:
+        return [lead_id for (lead_id,) in connection.execute(query, [n]).fetchall()]
+
+
+def measure(home: Path, name: str, leads: Sequence[str]) -> list[object]:
+    """One row of the table: the first run warms caches and is not counted."""
+    found = [command(home, "rescore", *leads) for _ in range(N_RUNS + 1)][1:]
+    seconds = [wall for _, wall in found]
+    low, middle, high = np.percentile(seconds, [0, 50, 100])
+    answers = [answer["wall_seconds"] for answer, _ in found]
+    stages = [np.median([answer[stage] for answer in answers]) for stage in STAGES]
+    return [name, *(f"{value:.2f}" for value in (middle, low, high, *stages))]
+
+
+def table(home: Path) -> str:
+    """Warm and cold, one lead and many."""
+    leads = best_leads(home, N_MANY)
+    command(home, "db", "up")
+    try:
+        rows = [
+            measure(home, "1 lead, warm", leads[:1]),
+            measure(home, f"{len(leads)} leads, warm", leads),
+        ]
+    finally:
+        command(home, "db", "down")
+    rows.append(measure(home, "1 lead, cold", leads[:1]))
+    header = ["", "median s", "fastest", "slowest", *STAGES]
+    load = f"load average {os.getloadavg()[0]:.1f}"
+    return f"{markdown(header, rows)}\n\n{machine()}, {load}; {N_RUNS} runs each"
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--home", type=Path, help="a home with the embedded Postgres and scores in force")
+    parser.add_argument("--leads", type=int, default=10_000, help="of the CRM that is simulated")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/guides/scores.md")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as folder:
+        home = arguments.home
+        if home is None:
+            home = Path(folder)
+            home.chmod(0o711)
+            command(home, "simulate", "--leads", str(arguments.leads))
+            command(home, "nightly")
+        text = table(home)
+    print(text)
+    if arguments.write:
+        write(GUIDE, "rescore", text)
+
+
+if __name__ == "__main__":
+    main()
