@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from flows.drift_section import Drift
 from flows.evaluation import Evaluation
 from flows.recipes import recipe_of
 from flows.report import ReasonLine, ReportData, TopLead, write_report
-from flows.status import CLOSED
+from flows.status import CLOSED, OWN_MODEL
 
 if TYPE_CHECKING:
     from flows.nightly import Night
@@ -48,7 +49,7 @@ def finish(
     top = top_leads(sources, scores)
     moved = _moved(night)
     shown = evidence_on(night.database, night.settings.model_key, str(champion.version.version))
-    path = night.settings.root / "reports" / f"{night.as_of}-run{night.run.run_id}.html"
+    path = report_path(night, night.run)
     with night.progress.stage("report"):
         write_report(path, _page(night, champion, scores, top, hindsight, memory, shown, moved))
         if champion.trained is not None:
@@ -57,6 +58,8 @@ def finish(
         "run_id": night.run.run_id,
         "status": "published",
         "as_of": night.as_of,
+        "tier": OWN_MODEL,
+        "why_no_model": None,
         "n_open_leads": (scores["status"] != CLOSED).sum(),
         "n_scored": scores["probability"].is_not_null().sum(),
         **training_summary(night, champion),
@@ -70,9 +73,14 @@ def finish(
         "warnings": night.warnings,
         "top_leads": [{k: v for k, v in lead.items() if k != "reasons"} for lead in top],
     }
-    score_runs.finish_run(night.database, night.run, _counts(summary), _inputs(night, champion))
-    _show_in_prefect(summary, shown)
+    score_runs.finish_run(night.database, night.run, counts(summary), _inputs(night, champion))
+    show_in_prefect(summary, shown)
     return summary
+
+
+def report_path(night: "Night", run: score_runs.Run) -> Path:
+    """Where a night's report lies."""
+    return night.settings.root / "reports" / f"{night.as_of}-run{run.run_id}.html"
 
 
 def training_summary(night: "Night", champion: Champion) -> dict[str, Any]:
@@ -124,6 +132,7 @@ def _page(
         "by status": ", ".join(
             f"{status} {n:,}" for status, n in sorted(scores["status"].value_counts().rows())
         ),
+        "numbers from": OWN_MODEL,
         "model version": champion.version.version,
         "trained": f"as of {training.as_of}, snapshots {training.first_snapshot} to {training.last_snapshot}",
         "recipe": recipe_of(recipe).describe(),
@@ -153,11 +162,11 @@ def _page(
         scores=scores["probability"].drop_nulls().to_numpy(),
         top_leads=[_line(lead) for lead in top],
         facts=facts,
-        set_aside=_set_aside(night),
+        set_aside=set_aside(night),
         seconds=night.progress.seconds,
         warnings=night.warnings,
         delay_curve=model.delay_curve,
-        drift=_drift(night),
+        drift=drift(night),
         evidence=shown,
     )
 
@@ -172,7 +181,8 @@ def _moved(night: "Night") -> Churn | None:
     return found
 
 
-def _drift(night: "Night") -> Drift:
+def drift(night: "Night") -> Drift:
+    """What the monitors say tonight, and have said."""
     key = night.settings.model_key
     found = course(night.database, key, night.as_of)
     return Drift(found, open_pages(night.database, key), night.watched.notes)
@@ -185,7 +195,8 @@ def _line(lead: Mapping[str, Any]) -> TopLead:
     return TopLead(lead["rank"], lead["lead_id"], name, lead["probability"], reasons)
 
 
-def _set_aside(night: "Night") -> dict[str, int]:
+def set_aside(night: "Night") -> dict[str, int]:
+    """Say what was left out of tonight's data, and how many rows."""
     findings = () if night.set_aside is None else night.set_aside.findings
     return {f"{f.frame}: {f.rule} ({f.consequence})": f.n_rows for f in findings}
 
@@ -206,7 +217,8 @@ _RECORDED = (
 )
 
 
-def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
+def counts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a summary is kept with the run."""
     return {name: summary[name] for name in _RECORDED}
 
 
@@ -220,7 +232,8 @@ def _inputs(night: "Night", champion: Champion) -> dict[str, Any]:
     }
 
 
-def _show_in_prefect(summary: Mapping[str, Any], evidence: Sequence[Mapping[str, Any]]) -> None:
+def show_in_prefect(summary: Mapping[str, Any], evidence: Sequence[Mapping[str, Any]]) -> None:
+    """Leave the night in numbers as artefacts of the flow run, where there is one."""
     from prefect.artifacts import create_table_artifact
     from prefect.context import get_run_context
     from prefect.exceptions import MissingContextError

@@ -4,43 +4,36 @@ A task is a unit of retry; only reading and publishing are retried, and only whe
 Nothing is published before the last step has all its rows: a night that fails leaves yesterday's scores.
 """
 
-import hashlib
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
-import psycopg
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-import sql
 from features.matrix import NOT_FEATURES
 from features.sources import Sources
-from flows import night_report, promotion
-from flows.adapters import score_runs
-from flows.adapters.database import Database, DatabaseUnavailableError, exclusive, open_database
+from features.spine import spine
+from flows import first_nights, first_report, night_report, promotion
+from flows.adapters import model_in_force, score_runs
+from flows.adapters.database import Database
 from flows.adapters.hindsight import converted_since
 from flows.adapters.leak_rulings import deny_sensitive
 from flows.adapters.memory import PeakMemory
-from flows.adapters.migrations import SourceError, installed_source, migrate
 from flows.adapters.night_before import night_before
 from flows.adapters.publisher import publish
-from flows.adapters.registry import Registry, open_registry
 from flows.adapters.settings import Settings
 from flows.adapters.snapshot_hash import snapshot_hash
 from flows.adapters.source_frames import KEYS as FRAME_KEYS
-from flows.adapters.source_reader import SetAside, check_contract, read_sources
+from flows.adapters.source_reader import check_contract, read_sources
 from flows.adapters.worklist import copy_facts, exclusion_rules
 from flows.challenger import Challenge, refit
 from flows.champion import Champion, register, why_due
 from flows.dataset import history
 from flows.evaluation import Evaluation, evaluate
-from flows.lead_model import LabelDefinition
+from flows.first_nights import FirstNight
+from flows.night import OUTSIDE, Night, open_night, with_given
 from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.score_changes import with_parts
@@ -48,73 +41,11 @@ from flows.scoring import NO_SCORES, score_open_leads
 from flows.search import search, why_rest
 from flows.succession import end_of_shadow, review
 from flows.training import TooFewConversionsError, Trained
-from flows.watch import Watch, watch_night
+from flows.watch import watch_night
 
 log = logging.getLogger(__name__)
 
 Summary = dict[str, Any]
-
-
-@dataclass
-class Night:
-    """What the steps of one night share: where things are, and what is known so far.
-
-    Attributes
-    ----------
-    integrity : alarms of the data integrity monitor, in words: they keep the champion for tonight.
-    triggers : why a better recipe should be looked for tonight, in words.
-    watched : everything the monitors say.
-    """
-
-    settings: Settings
-    database: Database
-    progress: Progress
-    registry: Registry
-    as_of: date
-    run: score_runs.Run | None = None
-    set_aside: SetAside | None = None
-    data_sha256: str = ""
-    warnings: list[str] = field(default_factory=list)
-    integrity: tuple[str, ...] = ()
-    triggers: tuple[str, ...] = ()
-    watched: Watch = field(default_factory=Watch)
-    _open_leads: OpenLeads | None = None
-
-    @property
-    def label(self) -> LabelDefinition:
-        """What a model of tonight would predict."""
-        text = sql.load("intermediate/int_conversion.sql")
-        return LabelDefinition(
-            self.settings.horizon_days,
-            self.settings.reporting_lag_days,
-            hashlib.sha256(text.encode()).hexdigest(),
-        )
-
-    def open_leads(self, sources: Sources) -> OpenLeads:
-        """Tonight's open leads with their features."""
-        if self._open_leads is None:
-            self._open_leads = OpenLeads(sources, self.as_of, self.settings)
-        return self._open_leads
-
-
-_GIVEN: ContextVar[tuple[Settings, Database, Progress] | None] = ContextVar("given", default=None)
-
-
-def _lost_connection(_task: Any, _run: Any, state: Any) -> bool:
-    """Retry when the connection broke; an error in the data, or a full disk, is the same the next time."""
-    error = state.result(raise_on_failure=False)
-    reason = error.__cause__ or error  # adapters say it in words of their own
-    if isinstance(reason, psycopg.errors.DiskFull):
-        return False
-    return isinstance(reason, psycopg.OperationalError | ConnectionError | DatabaseUnavailableError)
-
-
-_OUTSIDE: dict[str, Any] = {
-    "retries": 3,
-    "retry_delay_seconds": [2, 10, 30],
-    "retry_condition_fn": _lost_connection,
-    "cache_policy": NO_CACHE,
-}
 
 
 @flow(name="nightly", persist_result=False)
@@ -124,6 +55,10 @@ def nightly(as_of: date | None = None) -> Summary:
         sources = read(night)
         watch(night, sources)
         champion = choose_model(night, sources)
+        if champion is None:
+            first = score_without_model(night, sources)
+            publish_scores(night, sources, first.scores, None)
+            return first_report.finish(night, sources, first, judge(night, first.scores), memory)
         scores = score(night, sources, champion)
         publish_scores(night, sources, scores, champion)
         return night_report.finish(night, sources, champion, scores, judge(night, scores), memory)
@@ -133,7 +68,7 @@ def nightly(as_of: date | None = None) -> Summary:
 def training(as_of: date | None = None) -> dict[str, Any]:
     """Train and register a model whether it is due or not; the published scores stay."""
     with open_night(as_of, records_run=False) as night:
-        champion = choose_model(night, read(night), always_train=True)
+        champion = train_model(night, read(night))
         promotion.settle(night.database, night.registry, night.settings.model_key, champion.promotion)
         return night_report.training_summary(night, champion)
 
@@ -164,64 +99,7 @@ def run_scoring(settings: Settings, database: Database, as_of: date | None, prog
     return with_given(scoring, settings, database, as_of, progress)
 
 
-def with_given(
-    run: Any, settings: Settings, database: Database, as_of: date | None, progress: Progress
-) -> dict[str, Any]:
-    """Run a flow of one argument, the date, with resources that are already open."""
-    token = _GIVEN.set((settings, database, progress))
-    try:
-        return run(as_of or _today(database))
-    finally:
-        _GIVEN.reset(token)
-
-
-def _today(database: Database) -> date:
-    source = installed_source(database)
-    if source is None:
-        raise SourceError(
-            "no source is installed: run `leadscore simulate`, `leadscore import`, or install an adapter"
-        )
-    return source.clock or datetime.now(UTC).date()
-
-
-@contextmanager
-def open_night(
-    as_of: date | None, records_run: bool = True, patience_seconds: float = 0.0
-) -> Iterator[Night]:
-    """Open what a night needs, under a lock that two nights cannot hold, and record how it ended."""
-    with (
-        _resources() as (settings, database, progress),
-        exclusive(database, "nightly", patience_seconds),
-    ):
-        day = as_of or _today(database)
-        night = Night(settings, database, progress, open_registry(settings, database), day)
-        repaired = promotion.repair(database, night.registry, settings.model_key)
-        if repaired is not None:
-            night.warnings.append(f"after a crash: {repaired}")
-        if not records_run:
-            yield night
-            return
-        night.run = score_runs.start_run(database, settings.model_key, day)
-        try:
-            yield night
-        except BaseException as error:
-            score_runs.fail_run(database, night.run, f"{type(error).__name__}: {error}")
-            raise
-
-
-@contextmanager
-def _resources() -> Iterator[tuple[Settings, Database, Progress]]:
-    given = _GIVEN.get()
-    if given is not None:
-        yield given
-        return
-    settings = Settings()
-    with open_database(settings) as database:
-        migrate(database)
-        yield settings, database, Progress()
-
-
-@task(name="read", **_OUTSIDE)
+@task(name="read", **OUTSIDE)
 def read(night: Night) -> Sources:
     """Check the source views and read everything known before the date."""
     with night.progress.stage("read the CRM"):
@@ -239,43 +117,57 @@ def read(night: Night) -> Sources:
 @task(name="watch", cache_policy=NO_CACHE)
 def watch(night: Night, sources: Sources) -> None:
     """Let the monitors look at data, outcomes and earlier scores; a monitor that fails stops nothing."""
-    found = _loaded(night)
+    model = None if night.champion is None else night.champion.model
     with night.progress.stage("watch"):
-        model = None if found is None else found.model
         night.watched = watch_night(night.database, night.settings, sources, night.as_of, model)
     night.warnings += night.watched.failures
     night.integrity = tuple(one.reason for one in night.watched.asks_for("block"))
-    night.triggers = tuple(one.reason for one in night.watched.asks_for("search"))
     night.warnings += [f"people were told: {one.reason}" for one in night.watched.pages]
 
 
 @task(name="choose model", cache_policy=NO_CACHE)
-def choose_model(night: Night, sources: Sources, always_train: bool = False) -> Champion:
+def choose_model(night: Night, sources: Sources) -> Champion | None:
     """Return the model that scores tonight, after training a new one when that is due.
 
-    Too few conversions to train, or a gate that refuses, keep the champion where it can still score; where
-    there is none that can, too few conversions end the night.
+    Too few conversions to train, or a gate that refuses, keep the champion where it can still score. Where it
+    cannot, too few conversions end the night; where there was never a model, they leave it without one: None.
     """
-    champion, open_leads = _loaded(night), night.open_leads(sources)
-    fallback = champion if champion is not None and can_score(night, open_leads, champion) else None
-    if fallback is not None and not always_train:
+    champion, open_leads = night.champion, night.open_leads(sources)
+    fallback = _able(night, open_leads, champion)
+    if fallback is not None:
         champion = fallback = review(night, sources, fallback)
         found = end_of_shadow(night, open_leads, fallback) or _searched(night, sources, fallback)
         if found is not None:
             return found
-    due = "asked for" if always_train else _due(night, champion, fallback)
-    if due is None and champion is not None:
+    due = _due(night, champion, fallback)
+    if due is None:
         return champion
-    reason = due or "there is no champion"
     try:
-        challenge = _challenge(night, sources, champion, fallback, reason)
+        return _trained(night, sources, champion, fallback, due)
     except TooFewConversionsError as error:
-        if fallback is None or always_train:
+        if champion is None:
+            night.why_no_model = str(error)
+            return None
+        if fallback is None:
             raise
-        night.warnings.append(f"not retrained although {reason}: {error}")
+        night.warnings.append(f"not retrained although {due}: {error}")
         return fallback
+
+
+@task(name="train model", cache_policy=NO_CACHE)
+def train_model(night: Night, sources: Sources) -> Champion:
+    """Train whether it is due or not, and return what the gate makes the champion."""
+    champion = night.champion
+    fallback = _able(night, night.open_leads(sources), champion)
+    return _trained(night, sources, champion, fallback, "asked for")
+
+
+def _trained(
+    night: Night, sources: Sources, champion: Champion | None, fallback: Champion | None, reason: str
+) -> Champion:
+    challenge = _challenge(night, sources, champion, fallback, reason)
     with night.progress.stage("register the model"):
-        chosen = register(night, challenge, champion, fallback, open_leads)
+        chosen = register(night, challenge, champion, fallback, night.open_leads(sources))
     _warn(night, challenge.trained, chosen)
     return chosen
 
@@ -309,19 +201,13 @@ def _warn(night: Night, trained: Trained, chosen: Champion) -> None:
         night.warnings.append(f"the new model failed: {'; '.join(chosen.decision.reasons)}; {verdict}")
 
 
-@task(name="load champion", **_OUTSIDE)
+@task(name="load champion", **OUTSIDE)
 def load_champion(night: Night) -> Champion:
     """Return the champion, which must be there."""
-    champion = _loaded(night)
+    champion = night.champion
     if champion is None:
         raise LookupError("there is no champion yet: run `leadscore nightly` or `leadscore train` first")
     return champion
-
-
-def _loaded(night: Night) -> Champion | None:
-    with night.progress.stage("load the model"):
-        found = night.registry.load_champion()
-    return None if found is None else Champion(*found)
 
 
 def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> str | None:
@@ -329,6 +215,11 @@ def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> 
         return "there is no champion"
     due = why_due(champion.model, night.as_of, night.label, night.data_sha256, night.settings)
     return "today's feature columns differ from the champion's" if due is None and fallback is None else due
+
+
+def _able(night: Night, open_leads: OpenLeads, champion: Champion | None) -> Champion | None:
+    """The champion, where it can score tonight."""
+    return champion if champion is not None and can_score(night, open_leads, champion) else None
 
 
 def can_score(night: Night, open_leads: OpenLeads, champion: Champion) -> bool:
@@ -363,14 +254,26 @@ def score(night: Night, sources: Sources, champion: Champion) -> pl.DataFrame:
         return with_parts(scores, before, model, open_leads.of(before.model), night.as_of)
 
 
-@task(name="publish", **_OUTSIDE)
-def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champion: Champion) -> None:
+@task(name="score without a model", cache_policy=NO_CACHE)
+def score_without_model(night: Night, sources: Sources) -> FirstNight:
+    """Give every open lead a status, and what is known of leads like it, or a place in a plain order."""
+    with night.progress.stage("score"):
+        leads = spine(sources, [night.as_of], max_age_days=night.settings.max_lead_age_days)
+        rules = exclusion_rules(night.database, night.as_of)
+        return first_nights.score_without_model(
+            leads, sources, night.as_of, night.settings, datetime.now(UTC), rules
+        )
+
+
+@task(name="publish", **OUTSIDE)
+def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champion: Champion | None) -> None:
     """Put all scores in force at once, and with them a champion promoted tonight.
 
     A date before the one in force is only filed.
     """
     if night.run is None:
         raise RuntimeError("publication needs a recorded run")
+    promoted = None if champion is None else champion.promotion
     with night.progress.stage("publish"):
         in_force = score_runs.date_in_force(night.database, night.settings.model_key)
         is_newest = in_force is None or night.as_of >= in_force
@@ -382,10 +285,12 @@ def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champio
             scores,
             expected_rows=scores.height,
             make_current=is_newest,
-            also=promotion.in_force(champion.promotion),
+            also=promotion.in_force(promoted),
         )
-        if champion.promotion is not None:
-            promotion.complete(night.database, night.registry, night.settings.model_key, champion.promotion)
+        if promoted is not None:
+            promotion.complete(night.database, night.registry, night.settings.model_key, promoted)
+        if is_newest and champion is not None:
+            model_in_force.keep_copy(night.settings, champion.model, champion.version.run_id)
 
 
 @task(name="judge", cache_policy=NO_CACHE)

@@ -78,8 +78,8 @@ def replay(
 ) -> Story:
     """Run every night under a model key of its own and return the story.
 
-    A night without enough conversions to train a first model publishes nothing and the replay goes on. The
-    scores end in the history: none of them stays in force.
+    A night without enough conversions to train a first model is no part of the story, and the replay goes on.
+    The scores end in the history: none of them stays in force.
 
     Parameters
     ----------
@@ -108,6 +108,8 @@ def _night(settings: Settings, database: Database, as_of: date) -> ReplayedNight
         summary = run_nightly(settings, database, as_of, Progress())
     except (TooFewConversionsError, NoUsableModelError) as error:
         return ReplayedNight(as_of, str(error))
+    if summary["why_no_model"] is not None:
+        return ReplayedNight(as_of, summary["why_no_model"])
     seen = summary["hindsight"] or {}
     measures = ("prevalence", "average_precision", "average_precision_low", "average_precision_high",
                 "calibration_ratio")  # fmt: skip

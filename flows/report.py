@@ -27,12 +27,12 @@ class ReasonLine:
 
 @dataclass(frozen=True)
 class TopLead:
-    """A row of the list of best leads; `name` is whatever people know the lead by."""
+    """A row of the list of best leads; `name` is whatever people know the lead by, None is no probability."""
 
     rank: int
     lead_id: str
     name: str
-    probability: float
+    probability: float | None
     reasons: Sequence[ReasonLine] = ()
 
 
@@ -176,18 +176,26 @@ def _leads(leads: Sequence[TopLead]) -> str:
     )
 
 
+_DIRECTIONS = {"+": "up", "-": "down"}
+
+
 def _lead(lead: TopLead) -> str:
     reasons = "".join(
-        f'<li class="{"up" if reason.sign == "+" else "down"}">{escape(reason.text)}</li>'
+        f'<li class="{_DIRECTIONS.get(reason.sign, "quiet")}">{escape(reason.text)}</li>'
         for reason in lead.reasons
     )
     return (
         f"<tr><td>{lead.rank}</td>"
         f'<td class="who">{escape(lead.name)}<div class="quiet">{escape(lead.lead_id)}</div></td>'
-        f'<td class="chance">{_share(lead.probability)}'
-        f'<div class="meter"><i style="width:{lead.probability:.1%}"></i></div></td>'
+        f'<td class="chance">{_chance(lead.probability)}</td>'
         f'<td class="why"><ul class="reasons">{reasons}</ul></td></tr>'
     )
+
+
+def _chance(probability: float | None) -> str:
+    if probability is None:
+        return '<span class="quiet">none</span>'
+    return f'{_share(probability)}<div class="meter"><i style="width:{probability:.1%}"></i></div>'
 
 
 def _tables(data: ReportData) -> list[str]:

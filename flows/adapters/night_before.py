@@ -9,6 +9,7 @@ from flows.adapters import score_tables
 from flows.adapters.database import Database
 from flows.adapters.registry import Registry, RegistryError
 from flows.adapters.score_runs import ROLE
+from flows.first_nights import NO_MODEL
 from flows.lead_model import LeadModel
 from flows.score_changes import NightBefore
 
@@ -32,7 +33,7 @@ def night_before(
 
     Returns
     -------
-    None before the second night, and where the earlier model cannot be loaded any more.
+    None before the second night, and where no model made the earlier scores or it cannot be loaded any more.
     """
     with database.begin(ROLE) as connection:
         found = connection.execute(score_tables.run_before(model_key, as_of)).first()
@@ -40,6 +41,8 @@ def night_before(
         return None
     with database.connect(ROLE) as driver:
         version = str(driver.execute(_RUN, [found.run_id]).fetchall()[0][0])
+        if version == NO_MODEL:
+            return None
         rows = driver.execute(_SCORES, [found.run_id, found.as_of_date]).fetchall()
     schema = {"lead_id": pl.String, "probability": pl.Float64, "score": pl.Int16}
     scores = pl.DataFrame(rows, schema=schema, orient="row")

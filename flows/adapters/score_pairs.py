@@ -13,6 +13,7 @@ _PAIRS = """
     FROM scoring.lead_score_history AS old
     JOIN scoring.lead_score_history AS new USING (lead_id)
     WHERE old.run_id = %s AND old.as_of_date = %s AND new.run_id = %s AND new.as_of_date = %s
+      AND old.tier IS DISTINCT FROM 'pooled_prior' AND new.tier IS DISTINCT FROM 'pooled_prior'
       AND old.probability IS NOT NULL AND new.probability IS NOT NULL
 """
 _SCHEMA = {
@@ -24,7 +25,7 @@ _SCHEMA = {
 
 
 def score_pairs(database: Database, run: Run) -> tuple[pl.DataFrame, date] | None:
-    """Return the leads scored by a published run and by the one of the date before it, and that date.
+    """Return the leads a model scored in a published run and in that of the date before it, and that date.
 
     None for the first date.
     """

@@ -39,6 +39,7 @@ def _numbers(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("as of", str(summary.get("as_of"))),
         ("leads scored", f"{_short(summary.get('n_scored'))} of {_short(summary.get('n_open_leads'))} open"),
+        ("numbers from", _short(summary.get("tier"))),
         ("model version", _short(summary.get("model_version"))),
         ("trained on", f"{_short(summary.get('n_train_rows'))} rows, "
                        f"{_short(summary.get('n_train_positives'))} conversions"),

@@ -203,6 +203,9 @@ def test_a_rule_that_cannot_be_is_refused(owner: psycopg.Connection, values):
         ("insufficient_data", "own_model", 0.1),
         ("scored", "pooled_prior", 0.1),
         ("scored", "guess", 0.1),
+        ("scored", "rule", 0.1),
+        ("insufficient_data", "rule", 0.1),
+        ("excluded", "rule", None),
     ],
 )
 def test_a_status_that_contradicts_its_number_is_not_published(database: Database, status, tier, probability):

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,11 +18,13 @@ import sql as sql_files
 from flows.adapters.database import AlreadyRunningError, Database, exclusive
 from flows.adapters.evidence_table import evidence_on
 from flows.adapters.registry import open_registry
+from flows.adapters.settings import Settings
 from flows.lead_model import LeadModel
 from flows.nightly import run_nightly, run_scoring, run_training
 from flows.progress import Progress
 from flows.training import TooFewConversionsError
 from simulator import SimulationConfig
+from tests.flows.conftest import SMALL_CRM
 
 CLOCK = SimulationConfig().end
 WANTED = {
@@ -49,6 +53,13 @@ def moved(database: Database) -> pl.DataFrame:
         return pl.DataFrame(cursor.fetchall(), schema=[c.name for c in cursor.description], orient="row")
 
 
+def query(database: Database, text: str) -> pl.DataFrame:
+    with database.connect() as connection:
+        cursor = connection.execute(text)
+        names = [column.name for column in cursor.description]
+        return pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
+
+
 def states(database: Database) -> list[str]:
     with database.connect() as connection:
         return [
@@ -56,12 +67,87 @@ def states(database: Database) -> list[str]:
         ]
 
 
+@dataclass(frozen=True)
+class Young:
+    """A night before there was a model: its summary, its rows, and what sales saw."""
+
+    summary: dict[str, Any]
+    scores: pl.DataFrame
+    shown: pl.DataFrame
+
+
+def young(settings: Settings, database: Database, as_of: date) -> Young:
+    strict = settings.model_copy(update={"min_train_positives": 2000})
+    summary = run_nightly(strict, database, as_of, Progress())
+    scores = query(database, "SELECT * FROM scoring.lead_score ORDER BY rank_overall NULLS LAST, lead_id")
+    shown = query(database, "SELECT lead_id, score, tier FROM sales.prioritized_leads ORDER BY rank_overall")
+    return Young(summary, scores, shown)
+
+
 @pytest.fixture(scope="module")
-def first(settings, simulated):
-    with pytest.raises(TooFewConversionsError, match="at least 2000 leads with a mature conversion, found"):
-        run_nightly(settings.model_copy(update={"min_train_positives": 2000}), simulated, None, Progress())
-    assert published(simulated).is_empty()
+def nobody_has_won(settings, simulated) -> Young:
+    """The CRM is seven weeks old: no conversion had time to arrive."""
+    return young(settings, simulated, SMALL_CRM.start + timedelta(days=49))
+
+
+@pytest.fixture(scope="module")
+def some_have_won(settings, simulated, nobody_has_won) -> Young:
+    """The night before the first model."""
+    return young(settings, simulated, CLOCK - timedelta(days=1))
+
+
+@pytest.fixture(scope="module")
+def first(settings, simulated, some_have_won):
     return run_nightly(settings, simulated, None, Progress())
+
+
+def test_before_any_conversion_leads_are_in_a_plain_order_without_numbers(nobody_has_won):
+    night, scores = nobody_has_won.summary, nobody_has_won.scores
+    placed = scores.filter(pl.col("tier") == "rule")
+    assert (night["tier"], night["n_scored"], night["model_version"]) == ("rule", 0, None)
+    assert "found 0 in" in night["why_no_model"]
+    assert placed.height > 100
+    assert placed["rank_overall"].to_list() == list(range(1, placed.height + 1))
+    assert set(placed["status"]) == {"insufficient_data"}
+    assert scores.select("probability", "score", "grade", "expected_value").null_count().row(0) == (
+        scores.height,
+    ) * 4  # fmt: skip
+    assert placed["reason_1"].null_count() == 0
+    assert scores.filter(pl.col("status") != "insufficient_data")["tier"].null_count() > 0
+    assert nobody_has_won.shown["lead_id"].to_list() == placed["lead_id"].to_list()
+    assert nobody_has_won.shown["score"].null_count() == placed.height
+    page = Path(night["report_path"]).read_text()
+    assert "no model and no number" in page
+    assert placed["reason_1"][0] in page
+
+
+def test_before_a_model_leads_have_the_rate_of_their_source(simulated, some_have_won):
+    night, scores = some_have_won.summary, some_have_won.scores
+    numbers = scores.filter(pl.col("tier") == "pooled_prior")
+    assert (night["tier"], night["n_scored"], night["is_retrained"]) == (
+        "pooled_prior",
+        numbers.height,
+        False,
+    )
+    assert "at least 2000 leads with a mature conversion, found" in night["why_no_model"]
+    assert numbers.height > 100
+    assert set(numbers["status"]) == {"insufficient_data"}
+    assert set(numbers["model_version"]) == {"none"}
+    assert numbers["probability"].is_between(0, 1, closed="none").all()
+    assert numbers["probability"].is_sorted(descending=True)
+    assert 3 <= numbers["probability"].n_unique() <= 12
+    assert "pooled_prior" in Path(night["report_path"]).read_text()
+    assert night["hindsight"] is None or night["hindsight"]["roc_auc"] > 0.5
+    listed = query(
+        simulated, "SELECT DISTINCT reason_1 FROM scoring.lead_score_history WHERE tier IS NOT NULL"
+    )
+    assert any("earlier leads from " in reason for reason in listed["reason_1"])
+
+
+def test_the_first_model_takes_over_from_the_averages(simulated, some_have_won, first):
+    assert (first["tier"], first["why_no_model"]) == ("own_model", None)
+    tiers = query(simulated, "SELECT DISTINCT tier FROM scoring.lead_score WHERE status = 'scored'")
+    assert tiers["tier"].to_list() == ["own_model"]
 
 
 def test_a_night_publishes_every_open_lead_and_says_what_it_did(settings, simulated, first):

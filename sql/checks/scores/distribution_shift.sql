@@ -1,16 +1,19 @@
 -- The scores look like those of the night before: mean probability within a factor, quartiles within some points.
+-- The first scores of a model are not held against the averages that stood in for it.
 WITH today AS (
     SELECT
         count(score) AS row_count,
         avg(probability) AS mean_probability,
         percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY score) AS quartiles
     FROM candidate
+    WHERE tier IS DISTINCT FROM 'pooled_prior'
 ), night_before AS (
     SELECT
         count(score) AS row_count,
         avg(probability) AS mean_probability,
         percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY score) AS quartiles
     FROM previous
+    WHERE tier IS DISTINCT FROM 'pooled_prior'
 )
 SELECT
     today.mean_probability,

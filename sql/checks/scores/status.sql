@@ -6,6 +6,7 @@ WHERE status NOT IN
    OR status IN ('scored', 'kept_last_on_error') AND score IS NULL
    OR status IN ('excluded', 'opted_out', 'too_young', 'closed') AND score IS NOT NULL
    OR (score IS NULL) <> (probability IS NULL)
-   OR (tier IS NOT NULL AND score IS NULL)
-   OR tier NOT IN ('own_model', 'pooled_prior')
+   OR (tier <> 'rule' AND score IS NULL)
+   OR tier NOT IN ('own_model', 'pooled_prior', 'rule')
+   OR (tier = 'rule' AND (score IS NOT NULL OR status <> 'insufficient_data'))
    OR (status = 'insufficient_data' AND score IS NOT NULL) <> (tier = 'pooled_prior')

@@ -1,0 +1,155 @@
+"""One night: what its steps share, the resources it holds, and how its end is recorded."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from prefect.cache_policies import NO_CACHE
+
+import sql
+from features.sources import Sources
+from flows import promotion
+from flows.adapters import score_runs
+from flows.adapters.database import Database, DatabaseUnavailableError, exclusive, open_database
+from flows.adapters.migrations import SourceError, installed_source, migrate
+from flows.adapters.registry import Registry, open_registry
+from flows.adapters.settings import Settings
+from flows.adapters.source_reader import SetAside
+from flows.champion import Champion
+from flows.lead_model import LabelDefinition
+from flows.open_leads import OpenLeads
+from flows.progress import Progress
+from flows.watch import Watch
+
+
+@dataclass
+class Night:
+    """What the steps of one night share: where things are, and what is known so far.
+
+    Attributes
+    ----------
+    integrity : alarms of the data integrity monitor, in words: they keep the champion for tonight.
+    watched : everything the monitors say.
+    why_no_model : why no model could be trained, where there is none either.
+    """
+
+    settings: Settings
+    database: Database
+    progress: Progress
+    registry: Registry
+    as_of: date
+    run: score_runs.Run | None = None
+    set_aside: SetAside | None = None
+    data_sha256: str = ""
+    warnings: list[str] = field(default_factory=list)
+    integrity: tuple[str, ...] = ()
+    watched: Watch = field(default_factory=Watch)
+    why_no_model: str | None = None
+    _open_leads: OpenLeads | None = None
+
+    @property
+    def label(self) -> LabelDefinition:
+        """What a model of tonight would predict."""
+        text = sql.load("intermediate/int_conversion.sql")
+        return LabelDefinition(
+            self.settings.horizon_days,
+            self.settings.reporting_lag_days,
+            hashlib.sha256(text.encode()).hexdigest(),
+        )
+
+    @cached_property
+    def champion(self) -> Champion | None:
+        """The model in force when the night begins; None before the first."""
+        with self.progress.stage("load the model"):
+            found = self.registry.load_champion()
+        return None if found is None else Champion(*found)
+
+    def open_leads(self, sources: Sources) -> OpenLeads:
+        """Tonight's open leads with their features."""
+        if self._open_leads is None:
+            self._open_leads = OpenLeads(sources, self.as_of, self.settings)
+        return self._open_leads
+
+
+_GIVEN: ContextVar[tuple[Settings, Database, Progress] | None] = ContextVar("given", default=None)
+
+
+def _lost_connection(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry when the connection broke; an error in the data, or a full disk, is the same the next time."""
+    error = state.result(raise_on_failure=False)
+    reason = error.__cause__ or error  # adapters say it in words of their own
+    if isinstance(reason, psycopg.errors.DiskFull):
+        return False
+    return isinstance(reason, psycopg.OperationalError | ConnectionError | DatabaseUnavailableError)
+
+
+OUTSIDE: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [2, 10, 30],
+    "retry_condition_fn": _lost_connection,
+    "cache_policy": NO_CACHE,
+}
+"""Of tasks that read and write outside: retried when the connection broke."""
+
+
+def with_given(
+    run: Any, settings: Settings, database: Database, as_of: date | None, progress: Progress
+) -> dict[str, Any]:
+    """Run a flow of one argument, the date, with resources that are already open."""
+    token = _GIVEN.set((settings, database, progress))
+    try:
+        return run(as_of or _today(database))
+    finally:
+        _GIVEN.reset(token)
+
+
+def _today(database: Database) -> date:
+    source = installed_source(database)
+    if source is None:
+        raise SourceError(
+            "no source is installed: run `leadscore simulate`, `leadscore import`, or install an adapter"
+        )
+    return source.clock or datetime.now(UTC).date()
+
+
+@contextmanager
+def open_night(
+    as_of: date | None, records_run: bool = True, patience_seconds: float = 0.0
+) -> Iterator[Night]:
+    """Open what a night needs, under a lock that two nights cannot hold, and record how it ended."""
+    with (
+        _resources() as (settings, database, progress),
+        exclusive(database, "nightly", patience_seconds),
+    ):
+        day = as_of or _today(database)
+        night = Night(settings, database, progress, open_registry(settings, database), day)
+        repaired = promotion.repair(database, night.registry, settings.model_key)
+        if repaired is not None:
+            night.warnings.append(f"after a crash: {repaired}")
+        if not records_run:
+            yield night
+            return
+        night.run = score_runs.start_run(database, settings.model_key, day)
+        try:
+            yield night
+        except BaseException as error:
+            score_runs.fail_run(database, night.run, f"{type(error).__name__}: {error}")
+            raise
+
+
+@contextmanager
+def _resources() -> Iterator[tuple[Settings, Database, Progress]]:
+    given = _GIVEN.get()
+    if given is not None:
+        yield given
+        return
+    settings = Settings()
+    with open_database(settings) as database:
+        migrate(database)
+        yield settings, database, Progress()
