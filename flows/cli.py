@@ -20,6 +20,7 @@ from flows.commands import (
     data,
     db,
     doctor,
+    evidence,
     explain,
     models,
     monitor,
@@ -60,6 +61,7 @@ app.command(data.simulate, sort_key=6)
 app.command(data.import_, name="import", sort_key=7)
 app.command(monitor.monitor, sort_key=8)
 app.command(replay.replay, sort_key=8)
+app.command(evidence.evidence, sort_key=8)
 app.command(uplift.uplift, sort_key=8)
 app.command(privacy.forget, sort_key=9)
 app.command(privacy.export_subject, sort_key=9)

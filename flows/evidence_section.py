@@ -7,6 +7,9 @@ from typing import Any
 Row = Mapping[str, Any]
 Measures = Mapping[str, Mapping[str, Row]]
 
+_NEWEST, _ALL = "newest", "all"
+_NEEDED = {"conversion_of_called", "decile_conversion"}
+
 _VERDICTS = {
     "better": "the score is better",
     "tie": "a tie: too close to tell",
@@ -23,17 +26,18 @@ _WAYS = {
 
 def render_evidence(rows: Sequence[Row]) -> str:
     """Return the section as HTML of rows of `scoring.evidence`; nothing where nothing was measured."""
-    if not rows:
-        return ""
-    measures: dict[str, dict[str, Row]] = {}
+    by_origin: dict[str, dict[str, dict[str, Row]]] = {}
     for row in rows:
+        measures = by_origin.setdefault(row.get("origin", _NEWEST), {})
         measures.setdefault(row["measure"], {})[row["subject"]] = row
-    if not {"conversion_of_called", "decile_conversion"} <= measures.keys():
-        return ""
-    return (
-        f"<h2>What calling by score brings</h2><p>{headline(measures)}</p>"
-        f'<div class="columns">{_ways(measures)}{_deciles(measures)}{_segments(measures)}</div>'
-    )
+    newest, rolling = by_origin.pop(_NEWEST, {}), by_origin.pop(_ALL, {})
+    parts = []
+    if newest.keys() >= _NEEDED:
+        parts = [f"<p>{headline(newest)}</p>{_cards(newest)}"]
+    if rolling.keys() >= _NEEDED:
+        about = f"<p>{headline(rolling)} {_steadiness(by_origin)}</p>"
+        parts.append(f"<h3>Week after week</h3>{about}{_cards(rolling, _origins(by_origin))}")
+    return f"<h2>What calling by score brings</h2>{''.join(parts)}" if parts else ""
 
 
 def headline(measures: Measures) -> str:
@@ -53,6 +57,42 @@ def headline(measures: Measures) -> str:
         f"{told} That is <b>{times['value']:.1f} times</b> as many{_between(times, 1, '')}, when the best "
         f"{share:.0%} of the open leads are called each day."
     )
+
+
+def _cards(measures: Measures, more: str = "") -> str:
+    return f'<div class="columns">{_ways(measures)}{_deciles(measures)}{_segments(measures)}{more}</div>'
+
+
+def _steadiness(origins: Mapping[str, Measures]) -> str:
+    """On how many weekly origins the score was ahead; each model knew only what was known on its day."""
+    days = sorted(origins)
+    if not days:
+        return ""
+    gains = [origins[day]["gain_over"]["at random"]["value"] for day in days]
+    ahead = sum(gain > 0 for gain in gains)
+    return (
+        f"Measured on {len(days)} weeks from {days[0]} to {days[-1]}, each with a model that knew only what"
+        f" was known on that day: calling by score was ahead of calling at random on {ahead} of them."
+    )
+
+
+def _origins(origins: Mapping[str, Measures]) -> str:
+    """One line a week: what calls by score and at random brought, and the forecast beside it."""
+    body = []
+    for day in sorted(origins):
+        called, times = origins[day]["conversion_of_called"], origins[day].get("times_as_many", {})
+        forecast = origins[day].get("forecast_to_observed", {}).get("all")
+        body.append(
+            [
+                escape(day),
+                _share(called["score"]),
+                f"{called['at random']['value']:.1%}",
+                f"{times['at random']['value']:.1f}x" if "at random" in times else "",
+                "" if forecast is None else f"{forecast['value']:.2f}",
+            ]
+        )
+    head = ["open on", "by score", "at random", "times", "forecast : observed"]
+    return _table("Week after week, the same number of calls", head, body) if body else ""
 
 
 def _between(row: Row, factor: float, unit: str) -> str:

@@ -1,6 +1,6 @@
-"""`scoring.evidence`: how good each model was when it was trained."""
+"""`scoring.evidence`: how good each model was when it was trained, and its recipe over rolling origins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -11,19 +11,32 @@ from flows.adapters.database import Database
 from flows.adapters.score_runs import ROLE
 from flows.evidence import Evidence
 
-_DELETE = "DELETE FROM scoring.evidence WHERE model_key = %s AND model_version = %s"
+NEWEST = "newest"
+"""Origin of what was measured on the newest cohort; others are `all` or the date of a rolling origin."""
+
+_DELETE = """
+    DELETE FROM scoring.evidence
+    WHERE model_key = %s AND model_version = %s AND (origin = 'newest') = %s
+"""
 _INSERT = """
-    INSERT INTO scoring.evidence (model_key, model_version, as_of_date, protocol,
+    INSERT INTO scoring.evidence (model_key, model_version, as_of_date, protocol, origin,
                                   measure, subject, place, value, low, high, n_rows, n_won, verdict)
-    VALUES (%(model_key)s, %(model_version)s, %(as_of)s, %(protocol)s,
+    VALUES (%(model_key)s, %(model_version)s, %(as_of)s, %(protocol)s, %(origin)s,
             %(measure)s, %(subject)s, %(place)s, %(value)s, %(low)s, %(high)s,
             %(n_rows)s, %(n_won)s, %(verdict)s)
 """
 _SELECT = """
-    SELECT measure, subject, place, value, low, high, n_rows, n_won, verdict, protocol
+    WITH rolling AS (
+        SELECT model_version FROM scoring.evidence
+        WHERE model_key = %(model_key)s AND origin <> 'newest'
+        ORDER BY as_of_date DESC, model_version DESC LIMIT 1
+    )
+    SELECT origin, measure, subject, place, value, low, high, n_rows, n_won, verdict, protocol
     FROM scoring.evidence
-    WHERE model_key = %s AND model_version = %s
-    ORDER BY measure, place, subject
+    WHERE model_key = %(model_key)s
+      AND (origin = 'newest' AND model_version = %(model_version)s
+           OR origin <> 'newest' AND model_version IN (SELECT model_version FROM rolling))
+    ORDER BY origin = 'newest' DESC, origin, measure, place, subject
 """
 
 
@@ -36,13 +49,46 @@ def replace_evidence(
     rows: Iterable[Evidence],
 ) -> None:
     """Write the evidence on a model version, in place of what was said of it before."""
-    about = {"model_key": model_key, "model_version": model_version, "as_of": as_of, "protocol": protocol}
-    with database.connect(ROLE) as connection, connection.cursor() as cursor:
-        cursor.execute(_DELETE, [model_key, model_version])
-        cursor.executemany(_INSERT, [about | asdict(row) for row in rows])
+    _replace(database, model_key, model_version, as_of, protocol, {NEWEST: rows})
+
+
+def replace_rolling_evidence(
+    database: Database,
+    model_key: str,
+    model_version: str,
+    as_of: date,
+    protocol: str,
+    by_origin: Mapping[str, Iterable[Evidence]],
+) -> None:
+    """Write the evidence over rolling origins on a version's recipe, in place of what was said of it before.
+
+    Parameters
+    ----------
+    by_origin : `all` and the dates of origins, as `flows.rolling_evidence.rolling_evidence` returns them.
+    """
+    _replace(database, model_key, model_version, as_of, protocol, by_origin)
 
 
 def evidence_on(database: Database, model_key: str, model_version: str) -> list[dict[str, Any]]:
-    """Return the evidence on a model version by measure and place; nothing where none was measured."""
+    """Return the evidence on a model version, then the newest over rolling origins, by measure and place.
+
+    Nothing where none was measured. The rolling one may be of an earlier version: it is measured more rarely.
+    """
+    asked = {"model_key": model_key, "model_version": model_version}
     with database.connect(ROLE) as connection, connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(_SELECT, [model_key, model_version]).fetchall()
+        return cursor.execute(_SELECT, asked).fetchall()
+
+
+def _replace(
+    database: Database,
+    model_key: str,
+    model_version: str,
+    as_of: date,
+    protocol: str,
+    by_origin: Mapping[str, Iterable[Evidence]],
+) -> None:
+    about = {"model_key": model_key, "model_version": model_version, "as_of": as_of, "protocol": protocol}
+    written = [about | {"origin": origin} | asdict(row) for origin, rows in by_origin.items() for row in rows]
+    with database.connect(ROLE) as connection, connection.cursor() as cursor:
+        cursor.execute(_DELETE, [model_key, model_version, NEWEST in by_origin])
+        cursor.executemany(_INSERT, written)

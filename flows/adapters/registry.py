@@ -31,6 +31,7 @@ from flows.lead_model import LeadModel, pandas_input, training_range_dict
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
     from mlflow.entities.model_registry import ModelVersion as StoredVersion
     from mlflow.entities.model_registry import RegisteredModel
 
@@ -135,6 +136,10 @@ class Registry:
     def attach_json(self, run_id: str, name: str, value: Mapping[str, Any]) -> None:
         """Add a JSON file to a run that was logged before."""
         self._client.log_text(run_id, json.dumps(value, indent=1, default=str), name)
+
+    def add_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics to a run that was logged before; those that are not finite are left out."""
+        self._client.log_batch(run_id, metrics=_metrics(metrics))
 
     def edit_artifacts(self, edit: Callable[[str, str], str]) -> int:
         """Rewrite the runs' text artefacts where `edit(name, text)` changes them; returns how many."""
@@ -302,14 +307,8 @@ class Registry:
         return self._client.create_experiment(self.model_name, artifact_location=location)
 
     def _log_values(self, run_id: str, model: LeadModel, record: RunRecord) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Param
 
-        now = int(datetime.now(UTC).timestamp() * 1000)
-        metrics = [
-            Metric(name, float(value), now, 0)
-            for name, value in record.metrics.items()
-            if value is not None and math.isfinite(value)
-        ]
         trained = {
             f"train_{name}": value for name, value in training_range_dict(model.training_range).items()
         }
@@ -319,6 +318,7 @@ class Registry:
             "data_sha256": record.data_sha256,
             **record.params,
         }
+        metrics = _metrics(record.metrics)
         self._client.log_batch(run_id, metrics=metrics, params=[Param(k, str(v)) for k, v in params.items()])
 
     def _log_model(self, run_id: str, model: LeadModel) -> tuple[str, str]:
@@ -390,6 +390,17 @@ class Registry:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._client.set_model_version_tag(self.model_name, str(version), f"{what}_at", now)
         self._client.set_model_version_tag(self.model_name, str(version), f"{what}_because", reason)
+
+
+def _metrics(values: "Mapping[str, float | None]") -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    return [
+        Metric(name, float(value), now, 0)
+        for name, value in values.items()
+        if value is not None and math.isfinite(value)
+    ]
 
 
 def save_pyfunc(folder: Path, model: LeadModel) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from flows.adapters.database import Database
-from flows.adapters.evidence_table import evidence_on, replace_evidence
+from flows.adapters.evidence_table import evidence_on, replace_evidence, replace_rolling_evidence
 from flows.dataset import TrainingSet
 from flows.evidence import Cohort, Evidence, evidence, evidence_metrics
 from flows.evidence_section import render_evidence
@@ -138,9 +138,36 @@ def test_the_table_keeps_the_newest_evidence_of_each_version(database: Database,
     stored = evidence_on(database, "k", "7")
     as_given = {(row.measure, row.subject): asdict(row) for row in measured}
     assert {
-        (row["measure"], row["subject"]): {k: v for k, v in row.items() if k != "protocol"} for row in stored
+        (row["measure"], row["subject"]): {k: v for k, v in row.items() if k not in ("protocol", "origin")}
+        for row in stored
     } == as_given
     assert evidence_on(database, "k", "8") == []
+
+
+def test_evidence_over_origins_stands_beside_it_and_the_newest_is_shown(
+    database: Database, measured: list[Evidence]
+):
+    replace_evidence(database, "beside", "7", date(2026, 5, 1), "the newest mature cohort", measured)
+    for day, version in ((date(2026, 5, 2), "6"), (date(2026, 5, 3), "5"), (date(2026, 5, 3), "5")):
+        by_origin = {"all": measured[:4], "2026-02-01": measured[:2]}
+        replace_rolling_evidence(database, "beside", version, day, f"weeks as of {day}", by_origin)
+    stored = evidence_on(database, "beside", "7")
+    assert [sum(row["origin"] == origin for row in stored) for origin in ("newest", "all", "2026-02-01")] == [
+        len(measured), 4, 2,
+    ]  # fmt: skip
+    assert {row["protocol"] for row in stored if row["origin"] != "newest"} == {"weeks as of 2026-05-03"}
+
+
+def test_past_weeks_are_told_one_by_one(measured: list[Evidence]):
+    of_week = [r for r in measured if r.measure in ("conversion_of_called", "gain_over", "times_as_many")]
+    rows = [asdict(row) | {"origin": "newest"} for row in measured]
+    rows += [asdict(row) | {"origin": "all"} for row in measured]
+    rows += [asdict(row) | {"origin": day} for day in ("2026-02-08", "2026-02-01") for row in of_week]
+    shown = render_evidence(rows)
+    assert "Measured on 2 weeks from 2026-02-01 to 2026-02-08" in shown
+    assert "ahead of calling at random on 2 of them" in shown
+    assert shown.index("<td>2026-02-01</td>") < shown.index("<td>2026-02-08</td>")
+    assert shown.count("Tenths of the list, best first") == 2
 
 
 def test_metrics_have_names_that_a_tracker_takes(measured: list[Evidence]):
@@ -173,7 +200,9 @@ def test_few_conversions_are_told_as_a_tie():
 @pytest.mark.parametrize("width", [PHONE, DESK])
 def test_the_report_fits_phone_and_desk(width: int, tmp_path: Path, measured: list[Evidence]):
     data = cohort()
-    rows = [asdict(row) for row in measured]
+    rows = [
+        asdict(row) | {"origin": origin} for origin in ("newest", "all", "2026-02-01") for row in measured
+    ]
     page = render(ReportData("Lead scores", "newest cohort", {}, data.y, data.p, data.p, evidence=rows))
     seen = look_at(page, width, tmp_path)
     assert seen["wide"] <= width
