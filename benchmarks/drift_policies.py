@@ -55,32 +55,16 @@ class Run:
         self.weeks.append(measure(self.world, night, p))
 
 
-def schedules(kind: str, seed: int, n_full_seeds: int) -> list[Schedule]:
-    """Return the policies of a world: those that a claim about its kind needs.
-
-    The first `n_full_seeds` seeds run all of them, for the table; a negative number leaves out what only the
-    full benchmark claims.
-    """
-    expanding, is_full = WINDOWS["expanding"], seed < n_full_seeds
-    found = [
-        Schedule("PKBoost static", SOFT, None),
-        Schedule("LightGBM static", Learner("lightgbm", expanding), None),
-        Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
-    ]
-    if is_full or kind in (*QUIET, *HARMED):
-        found += [
-            Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY),
-            Schedule("oracle without delay", ORACLE, MONTHLY),
-        ]
-    if n_full_seeds < 0:
-        return found
-    found.append(Schedule("XGBoost static", Learner("xgboost", expanding), None))
+def schedules(kind: str, is_full: bool) -> list[Schedule]:
+    """Return the policies of a world beside the gated loop: all of them, or those that a claim compares."""
+    expanding = WINDOWS["expanding"]
+    found = []
     if is_full or kind in HARMED:
-        found += [
-            Schedule(f"LightGBM nightly, {name}", Learner("lightgbm", recipe), NIGHTLY)
-            for name, recipe in WINDOWS.items()
-            if name != "expanding"
-        ]
+        found.append(Schedule("PKBoost static", SOFT, None))
+        for name in ("LightGBM", "XGBoost"):
+            found.append(Schedule(f"{name} static", Learner(name.lower(), expanding), None))
+    if is_full or kind in QUIET:
+        found.append(Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY))
     if is_full or kind in DRIFTED:
         treatments = {MATURED_ONLY: PKBOOST, SOFT_LABELS: SOFT, FAKE_NEGATIVES: FAKE}
         found += [Schedule(name, learner, MONTHLY) for name, learner in treatments.items()]
@@ -90,10 +74,14 @@ def schedules(kind: str, seed: int, n_full_seeds: int) -> list[Schedule]:
 def _peers() -> list[Schedule]:
     expanding, sliding = WINDOWS["expanding"], WINDOWS["sliding 180 d"]
     return [
+        Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
+        Schedule("oracle without delay", ORACLE, MONTHLY),
+        *(Schedule(f"LightGBM nightly, {name}", Learner("lightgbm", recipe), NIGHTLY)
+          for name, recipe in WINDOWS.items() if recipe != expanding),
         Schedule("LightGBM monthly, expanding", Learner("lightgbm", expanding), MONTHLY),
         Schedule("XGBoost monthly, expanding", Learner("xgboost", expanding), MONTHLY),
         Schedule("XGBoost monthly, sliding 180 d", Learner("xgboost", sliding), MONTHLY),
-    ]
+    ]  # fmt: skip
 
 
 TUNED = "LightGBM nightly, window tuned on burn-in"
