@@ -17,6 +17,7 @@ from flows.adapters.model_in_force import NothingInForceError
 from flows.commands.data import load_simulated_crm
 from flows.commands.rescore import rescore_now
 from flows.dataset import scoring_set
+from flows.lead_model import BOOSTER_FILE
 from flows.nightly import run_nightly
 from flows.progress import Progress
 from flows.rescore import moment
@@ -158,6 +159,31 @@ def test_narrowing_refuses_a_query_that_reads_its_view_otherwise():
         narrowed_query("activity", "source.lead")
 
 
+def test_the_night_leaves_its_model_under_the_home_and_a_damaged_copy_is_made_anew(
+    installation, database, open_leads
+):
+    in_force = run(installation, database)
+    assert in_force.mlflow_run_id is not None
+    booster = installation.root / "cache" / "models" / in_force.mlflow_run_id / BOOSTER_FILE
+    good = booster.read_bytes()
+    lead_id = open_leads["lead_id"][0]
+    before = answers(installation, database, lead_id)
+    booster.write_bytes(good[: len(good) // 2])
+    assert answers(installation, database, lead_id) == before
+    assert booster.read_bytes() == good
+
+
+def test_scores_that_no_model_made_cannot_be_made_anew(installation, database, open_leads):
+    with database.connect() as connection:
+        connection.execute("UPDATE scoring.score_run SET model_version = 'none'")
+        connection.commit()
+        try:
+            with pytest.raises(NothingInForceError, match="come from no model, which needs more conversions"):
+                run(installation, database)
+        finally:
+            connection.execute("UPDATE scoring.score_run SET model_version = '1'")
+
+
 def test_events_of_strangers_are_not_read(installation, database, open_leads):
     lead_id = open_leads["lead_id"][0]
     sources = read_leads(database, midnight(NEXT_DAY), [lead_id])
@@ -172,7 +198,8 @@ def test_the_command_answers_without_prefect_or_mlflow(installation, database, o
 import json, sys
 from flows.cli import main
 status = main(["rescore", sys.argv[1], "--json"])
-heavy = [name for name in ("prefect", "mlflow", "sklearn", "altair") if name in sys.modules]
+names = ("prefect", "mlflow", "sklearn", "altair", "pandas", "pyarrow")
+heavy = [name for name in names if name in sys.modules]
 print(json.dumps(heavy), file=sys.stderr)
 sys.exit(status)
 """
