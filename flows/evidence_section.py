@@ -33,10 +33,16 @@ def render_evidence(rows: Sequence[Row]) -> str:
     newest, rolling = by_origin.pop(_NEWEST, {}), by_origin.pop(_ALL, {})
     parts = []
     if newest.keys() >= _NEEDED:
-        parts = [f"<p>{headline(newest)}</p>{_cards(newest)}"]
+        parts = [f"<p>{headline(newest)}</p>{_columns(_ways(newest), _deciles(newest), _segments(newest))}"]
     if rolling.keys() >= _NEEDED:
-        about = f"<p>{headline(rolling)} {_steadiness(by_origin)}</p>"
-        parts.append(f"<h3>Week after week</h3>{about}{_cards(rolling, _origins(by_origin))}")
+        parts += [
+            '<h3 style="margin-top: 24px">Week after week</h3>',
+            f"<p>{headline(rolling)} {_steadiness(by_origin)}</p>",
+            _columns(_ways(rolling), _origins(by_origin)),
+            "<details><summary>All weeks by tenths and by source</summary>",
+            _columns(_deciles(rolling), _segments(rolling)),
+            "</details>",
+        ]
     return f"<h2>What calling by score brings</h2>{''.join(parts)}" if parts else ""
 
 
@@ -59,8 +65,8 @@ def headline(measures: Measures) -> str:
     )
 
 
-def _cards(measures: Measures, more: str = "") -> str:
-    return f'<div class="columns">{_ways(measures)}{_deciles(measures)}{_segments(measures)}{more}</div>'
+def _columns(*cards: str) -> str:
+    return f'<div class="columns">{"".join(cards)}</div>'
 
 
 def _steadiness(origins: Mapping[str, Measures]) -> str:
@@ -84,15 +90,15 @@ def _origins(origins: Mapping[str, Measures]) -> str:
         forecast = origins[day].get("forecast_to_observed", {}).get("all")
         body.append(
             [
-                escape(day),
-                _share(called["score"]),
+                f'<span style="white-space: nowrap">{escape(day)}</span>',
+                f"{called['score']['value']:.1%}",
                 f"{called['at random']['value']:.1%}",
                 f"{times['at random']['value']:.1f}x" if "at random" in times else "",
                 "" if forecast is None else f"{forecast['value']:.2f}",
             ]
         )
     head = ["open on", "by score", "at random", "times", "forecast : observed"]
-    return _table("Week after week, the same number of calls", head, body) if body else ""
+    return _table("The same number of calls, week by week", head, body) if body else ""
 
 
 def _between(row: Row, factor: float, unit: str) -> str:

@@ -166,7 +166,7 @@ def test_past_weeks_are_told_one_by_one(measured: list[Evidence]):
     shown = render_evidence(rows)
     assert "Measured on 2 weeks from 2026-02-01 to 2026-02-08" in shown
     assert "ahead of calling at random on 2 of them" in shown
-    assert shown.index("<td>2026-02-01</td>") < shown.index("<td>2026-02-08</td>")
+    assert shown.index(">2026-02-01</span>") < shown.index(">2026-02-08</span>")
     assert shown.count("Tenths of the list, best first") == 2
 
 
