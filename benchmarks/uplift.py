@@ -82,7 +82,7 @@ class Mailing:
 
     def __init__(self) -> None:
         data = hillstrom_visit()
-        frame = pl.read_csv(data_dir() / "hillstrom" / "hillstrom.csv")
+        frame = pl.read_csv(data_dir() / "hillstrom" / "hillstrom.csv", infer_schema_length=None)
         self.segment = frame["segment"].to_numpy()
         self.y = {name: frame[name].cast(float).to_numpy() for name in OUTCOMES}
         keep = [i for i, name in enumerate(data.names) if name != "segment"]
