@@ -1,11 +1,14 @@
 """Nights of the past, replayed on real parts: what they leave in SQL and on the page."""
 
+import json
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
 from flows.adapters import score_runs
 from flows.charts import percent_axis
+from flows.cli import main
 from flows.commands import replay as command
 from flows.commands.session import UsageError
 from flows.replay import replay
@@ -81,3 +84,29 @@ def test_a_line_is_interrupted_where_nothing_is_known():
 def test_arguments_that_do_not_fit_are_named(change, message):
     with pytest.raises(UsageError, match=message):
         command.replay(**{"from_": FIRST, "to": FIRST + timedelta(days=28)} | change)
+
+
+@pytest.mark.usefixtures("logging_as_before")
+def test_the_command_simulates_a_changing_crm_and_tells_its_story(
+    settings, simulated, prefect, monkeypatch, capsys
+):
+    monkeypatch.setenv("LEADSCORE_HOME", str(settings.home))
+    monkeypatch.setenv("LEADSCORE_DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_tracking_uri)
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
+    monkeypatch.setenv("LEADSCORE_RECIPE", "mature")
+    period = ["--from", str(FIRST), "--to", str(NIGHTS[-1])]
+    status = main(["replay", *period, "--scenario", "prior", "--leads", "2500", "--json"])
+    told = capsys.readouterr()
+    assert status == 0
+    answer = json.loads(told.out)
+    assert [night["as_of"] for night in answer["nights"]] == [str(night) for night in NIGHTS]
+    assert answer["n_published"] == 2
+    assert told.err.count("leads") >= 2, "a line a night where there is no terminal for a bar"
+    html = Path(answer["page"]).read_text()
+    assert "Replay of 2026-06-15 to 2026-06-22: prior" in html
+    assert "the world changes" in html
+    with simulated.connect() as connection:
+        for table in ("lead_score_history", "report_drift", "decision"):
+            query = f"SELECT count(DISTINCT as_of_date) FROM scoring.{table} WHERE model_key = %s"
+            assert connection.execute(query, [answer["model_key"]]).fetchone() == (2,), table
