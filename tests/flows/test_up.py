@@ -31,6 +31,7 @@ class Running:
     home: Path
     process: subprocess.Popen[bytes]
     api: str
+    mlflow: str
     night: dict[str, Any]
 
     def ask(self, path: str, body: Any = None) -> Any:
@@ -53,33 +54,48 @@ class Running:
         return None
 
 
+CHANGED_CRM = ("--leads", "2000", "--drift", "concept", "--drift-date", "2026-05-15", "--drift-severity", "1")
+"""What attributes mean turned round five months ago: a champion of the newest mature quarter alone is a poor
+one, and a search finds a better recipe."""
+POOR_RECIPE, BETTER_AT_ONCE = {"LEADSCORE_RECIPE": "mature-90d"}, {"LEADSCORE_SHADOW_DAYS": "0"}
+
+
 def environment(home: Path) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("LEADSCORE_", "PREFECT_"))
     }
-    return kept | {"LEADSCORE_HOME": str(home)}
+    return kept | {"LEADSCORE_HOME": str(home)} | POOR_RECIPE | BETTER_AT_ONCE
 
 
-def leadscore(home: Path, *arguments: str) -> list[str]:
+def leadscore(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flows", *arguments]
+
+
+def told(home: Path, *arguments: str) -> Any:
+    """What a command answers."""
+    done = subprocess.run(
+        leadscore(*arguments, "--json"), env=environment(home), check=True, capture_output=True, timeout=60
+    )
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("up")
-    for arguments in (["simulate", "--leads", "2000", "--json"], ["nightly", "--json"]):
+    for arguments in (["simulate", *CHANGED_CRM, "--json"], ["nightly", "--json"]):
         done = subprocess.run(
-            leadscore(home, *arguments), env=environment(home), check=True, capture_output=True, timeout=180
+            leadscore(*arguments), env=environment(home), check=True, capture_output=True, timeout=180
         )
-    port = free_port()
+    port, mlflow_port = free_port(), free_port()
     with (home / "up.log").open("wb") as log:
         process = subprocess.Popen(
-            leadscore(home, "up", "--prefect-port", str(port), "--mlflow-port", "0"),
+            leadscore("up", "--prefect-port", str(port), "--mlflow-port", str(mlflow_port)),
             env=environment(home),
             stderr=log,
             stdout=subprocess.DEVNULL,
         )
-    running = Running(home, process, f"http://127.0.0.1:{port}/api", json.loads(done.stdout))
+    addresses = (f"http://127.0.0.1:{port}/api", f"http://127.0.0.1:{mlflow_port}")
+    running = Running(home, process, *addresses, json.loads(done.stdout))
     try:
         wait_until(lambda: served(running), 120, running)
         yield running
@@ -118,7 +134,8 @@ def test_nights_are_scheduled(up: Running) -> None:
     assert min(starts) > datetime.now(UTC)
 
 
-def test_an_event_becomes_a_retraining_with_its_reason(up: Running) -> None:
+@pytest.mark.timeout(700)  # a search is a hundred fits: one minute of two idle cores
+def test_an_event_becomes_a_retraining_and_its_better_model_champion(up: Running) -> None:
     resource = {"prefect.resource.id": "leadscore.model.lead-conversion"}
     event = {
         "id": str(uuid.uuid4()),
@@ -129,28 +146,41 @@ def test_an_event_becomes_a_retraining_with_its_reason(up: Running) -> None:
     }
     up.ask("/events", [event])
     asked = {"flows": {"name": {"any_": ["retrain"]}}}
-    done = wait_until(lambda: finished(up.ask("/flow_runs/filter", asked)), 300, up)
+    done = wait_until(lambda: finished(up.ask("/flow_runs/filter", asked)), 600, up)
     assert done["parameters"] == {"reason": "T3 early wins", "as_of": "2026-10-31"}
     assert done["state_type"] == "COMPLETED", done["state"]
-    told = subprocess.run(
-        leadscore(up.home, "models", "decisions", "--json"),
-        env=environment(up.home), check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    newest = json.loads(told.stdout)["decisions"][0]
-    assert newest["cause"] == "T3 early wins"
-    assert newest["verdict"] in {"promote", "shadow", "refuse", "keep"}
+    decision = told(up.home, "models", "decisions")["decisions"][0]
+    assert (decision["kind"], decision["cause"]) == ("search", "T3 early wins")
+    assert (decision["verdict"], decision["state"]) == ("promote", "done"), decision["reasons"]
+    assert decision["recipe"]["name"] != "mature-90d"
+    assert decision["champion_after"] == decision["challenger"] != decision["champion_before"]
+    started, decided = (datetime.fromisoformat(text) for text in (done["start_time"], decision["decided_at"]))
+    assert decided > started
+    aliases = {one["version"]: one["aliases"] for one in told(up.home, "models", "list")["versions"]}
+    assert "champion" in aliases[decision["challenger"]]
 
 
 def finished(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     return next((run for run in runs if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"}), None)
 
 
-@pytest.mark.parametrize("marker", ["prefect server", "flows.adapters.served"])
-def test_a_killed_service_comes_back(up: Running, marker: str) -> None:
+def mlflow_answers(running: Running) -> bool:
+    try:
+        with urllib.request.urlopen(running.mlflow + "/health", timeout=5) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("marker", "serves"),
+    [("child prefect server", served), ("flows.adapters.served", served), ("child mlflow", mlflow_answers)],
+)
+def test_a_killed_service_comes_back(up: Running, marker: str, serves: Callable[[Running], bool]) -> None:
     before = wait_until(lambda: up.child(marker), 30, up)
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: up.child(marker) not in {None, before}, 60, up)
-    wait_until(lambda: served(up), 60, up)
+    wait_until(lambda: serves(up), 90, up)
 
 
 def test_a_killed_postgres_comes_back_with_its_data(up: Running) -> None:
@@ -158,11 +188,7 @@ def test_a_killed_postgres_comes_back_with_its_data(up: Running) -> None:
     assert before is not None
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: embedded_postgres.server_pid(up.home) not in {None, before}, 90, up)
-    told = subprocess.run(
-        leadscore(up.home, "models", "list", "--json"),
-        env=environment(up.home), check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    assert json.loads(told.stdout)["versions"]
+    assert told(up.home, "models", "list")["versions"]
 
 
 def test_it_stops_cleanly_and_leaves_nothing_behind(up: Running) -> None:
