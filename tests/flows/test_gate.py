@@ -219,6 +219,18 @@ def test_another_sound_night_is_like_the_champions_in_100_of_100_tries(days):
     assert found == [[]] * 100
 
 
+@pytest.mark.parametrize(("days", "n_found"), [((3, 3, 4), 0), ((24, 24, 48), 1)])
+def test_a_monday_is_no_wrong_unit(days, n_found):
+    """Thursday's leads were active one day ago, Monday's three; the same in hours is another unit."""
+    rows = night(0)
+    earlier, tonight = (
+        frame.with_columns(activity_recency_days=pl.Series(np.resize(values, frame.height)))
+        for frame, values in ((rows.earlier, (1, 1, 2)), (rows.open_leads, days))
+    )
+    found = differences(facts_before(0), NightRows(rows.mature, rows.y, earlier, tonight))
+    assert len(found) == n_found
+
+
 @pytest.mark.parametrize("poison", POISONS)
 def test_a_poisoned_night_is_refused_in_100_of_100_tries(poison):
     refused = 0
