@@ -4,6 +4,7 @@
 
 One night is run on a simulated CRM first, unless a home that has scores is given. Warm means that Postgres is
 up (`leadscore db up`); cold, that the command starts it and stops it again. Leads are the best in force.
+Processor seconds are the command's without Postgres: what a busy machine stretches.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tables import machine, markdown, write
@@ -25,14 +27,16 @@ GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "scores.md"
 STAGES = ("open the database", "read the leads", "load the model", "score")
 
 
-def command(home: Path, *arguments: str) -> tuple[dict[str, object], float]:
-    """What a command answers, and the seconds from starting its process to its end."""
-    started = time.perf_counter()
+def command(home: Path, *arguments: str) -> tuple[dict[str, Any], float, float]:
+    """What a command answers, the seconds from its start to its end, and those of the processor."""
+    started, used = time.perf_counter(), os.times()
     done = subprocess.run(
         [sys.executable, "-m", "flows", *arguments, "--json"],
         env=os.environ | {"LEADSCORE_HOME": str(home)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout), time.perf_counter() - started
+    wall, now = time.perf_counter() - started, os.times()
+    processor = now.children_user + now.children_system - used.children_user - used.children_system
+    return json.loads(done.stdout), wall, processor
 
 
 def best_leads(home: Path, n: int) -> list[str]:
@@ -48,11 +52,10 @@ def best_leads(home: Path, n: int) -> list[str]:
 def measure(home: Path, name: str, leads: Sequence[str]) -> list[object]:
     """One row of the table: the first run warms caches and is not counted."""
     found = [command(home, "rescore", *leads) for _ in range(N_RUNS + 1)][1:]
-    seconds = [wall for _, wall in found]
-    low, middle, high = np.percentile(seconds, [0, 50, 100])
-    answers = [answer["wall_seconds"] for answer, _ in found]
-    stages = [np.median([answer[stage] for answer in answers]) for stage in STAGES]
-    return [name, *(f"{value:.2f}" for value in (middle, low, high, *stages))]
+    low, middle, high = np.percentile([wall for _, wall, _ in found], [0, 50, 100])
+    processor = np.median([used for _, _, used in found])
+    stages = [np.median([answer["wall_seconds"][stage] for answer, _, _ in found]) for stage in STAGES]
+    return [name, *(f"{value:.2f}" for value in (middle, low, high, processor, *stages))]
 
 
 def table(home: Path) -> str:
@@ -67,7 +70,7 @@ def table(home: Path) -> str:
     finally:
         command(home, "db", "down")
     rows.append(measure(home, "1 lead, cold", leads[:1]))
-    header = ["", "median s", "fastest", "slowest", *STAGES]
+    header = ["", "median s", "fastest", "slowest", "processor", *STAGES]
     load = f"load average {os.getloadavg()[0]:.1f}"
     return f"{markdown(header, rows)}\n\n{machine()}, {load}; {N_RUNS} runs each"
 
