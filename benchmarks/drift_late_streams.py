@@ -5,13 +5,14 @@ rows have dates and no delays: its wins draw theirs from Olist's. A win counts w
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 from datasets import Dataset, bank_full, data_dir, olist
-from drift_fits import FAKE, ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner
+from drift_fits import ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner
 from drift_loop import run_loop
 from drift_policies import NIGHTLY, Run, Schedule, run_schedule
 from drift_worlds import World, settings
@@ -26,6 +27,8 @@ MIN_WINS = 50
 """Mature wins before the first night."""
 SEED = 0
 FIRST_YEAR = 2008
+BANK_STEP = 4
+"""Every fourth of the bank's 45,211 rows, so that all policies take minutes."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -42,11 +45,9 @@ def policies() -> list[Schedule]:
     """Return what runs beside the gated loop; "nightly" is every second week, as in the simulated worlds."""
     return [
         Schedule("LightGBM static", Learner("lightgbm", WINDOWS["expanding"]), None),
-        *(Schedule(f"LightGBM nightly, {name}", Learner("lightgbm", one), NIGHTLY)
-          for name, one in WINDOWS.items()),
+        Schedule("LightGBM nightly, expanding", Learner("lightgbm", WINDOWS["expanding"]), NIGHTLY),
         Schedule("PKBoost static", SOFT, None),
         Schedule("PKBoost nightly, matured only", PKBOOST, NIGHTLY),
-        Schedule("PKBoost nightly, fake negatives", FAKE, NIGHTLY),
         Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY),
         Schedule("oracle without delay", ORACLE, NIGHTLY),
     ]  # fmt: skip
@@ -88,7 +89,8 @@ def _bank() -> World:
     late = _olist_delays()
     late = late[late < HORIZON_DAYS]
     delay = np.where(data.y > 0, np.random.default_rng(SEED).choice(late, len(data.y)), np.inf)
-    return _world(data, np.array(arrived, dtype="datetime64[D]"), delay)
+    kept = replace(data, X=data.X[::BANK_STEP], y=data.y[::BANK_STEP])
+    return _world(kept, np.array(arrived, dtype="datetime64[D]")[::BANK_STEP], delay[::BANK_STEP])
 
 
 def _olist() -> World:
