@@ -14,7 +14,7 @@ from flows.score_mapping import ScoreMapping
 from flows.training import Trained, train
 
 if TYPE_CHECKING:
-    from flows.nightly import Night
+    from flows.night import Night
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from flows.recipes import recipe_of
 from flows.training import Trained
 
 if TYPE_CHECKING:
-    from flows.nightly import Night
+    from flows.night import Night
 
 FACTS = "facts_of_the_past"
 

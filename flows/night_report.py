@@ -24,7 +24,7 @@ from flows.report import ReasonLine, ReportData, TopLead, write_report
 from flows.status import CLOSED, OWN_MODEL
 
 if TYPE_CHECKING:
-    from flows.nightly import Night
+    from flows.night import Night
 
 N_TOP = 10
 

@@ -23,7 +23,7 @@ from flows.recipes import recipe_of
 from flows.training import MAX_STORED_ROWS, Trained
 
 if TYPE_CHECKING:
-    from flows.nightly import Night
+    from flows.night import Night
 
 N_EVALUATION_ORIGINS = 4
 

@@ -29,7 +29,7 @@ from flows.open_cohorts import MIN_ROWS, week_of
 from flows.open_leads import OpenLeads
 
 if TYPE_CHECKING:
-    from flows.nightly import Night
+    from flows.night import Night
 
 JUDGED_AT_DAYS = 30
 

@@ -16,7 +16,7 @@ from flows.champion import Champion
 from flows.dataset import History, history
 from flows.fitting import fit_one
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
-from flows.nightly import Night
+from flows.night import Night
 from flows.progress import Progress
 from flows.recipes import MATURE
 from flows.succession import end_of_shadow, judge_pair, review
