@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
@@ -33,19 +34,19 @@ def rescore(*lead_id: str, output: Output = DEFAULT_OUTPUT) -> Answer:
         raise UsageError("name at least one lead: leadscore rescore LEAD_ID...")
     with (
         opened(output) as (settings, progress),
-        _imported_beside(),
+        _importing() as imported,
         database_of(settings, progress) as database,
     ):
+        imported.result()
         answer = rescore_now(settings, database, lead_id, progress)
     return Answer(answer, lambda: _sheet(answer))
 
 
 @contextmanager
-def _imported_beside() -> Iterator[None]:
-    """Import what scoring needs while the database opens."""
+def _importing() -> Iterator[Future[ModuleType]]:
+    """Import what scoring needs while the database opens; what comes of it."""
     with ThreadPoolExecutor(1, thread_name_prefix="import") as beside:
-        beside.submit(import_module, "flows.rescore")
-        yield
+        yield beside.submit(import_module, "flows.rescore")
 
 
 def rescore_now(
