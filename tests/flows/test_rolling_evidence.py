@@ -1,5 +1,6 @@
 """Past weeks judge the recipe by what came after; the figures reach SQL, MLflow, Prefect and the page."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -7,6 +8,8 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows import fitting, leakage
 from flows.adapters.evidence_table import evidence_on
@@ -119,6 +122,10 @@ def test_the_figures_are_filed_in_sql_mlflow_and_prefect(settings, database, mea
     metric = "conversion_of_called_score"
     assert version.metrics[f"rolling_{metric}"] == pytest.approx(told["conversion_of_called", "score"])
     assert version.metrics[metric] != version.metrics[f"rolling_{metric}"]
+    with get_client(sync_client=True) as client:
+        key = ArtifactFilterKey(any_=["rolling-evidence"])
+        shown = client.read_artifacts(artifact_filter=ArtifactFilter(key=key))[0]
+    assert len(json.loads(shown.data)) == sum(row["origin"] != "newest" for row in rows)
 
 
 def test_the_page_shows_the_newest_cohort_and_past_weeks(settings, database, measured):
