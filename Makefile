@@ -58,6 +58,8 @@ bench: .venv/bench.stamp ## rerun every benchmark and rewrite its tables (about 
 	@$(BENCH)nights.py --write
 	@$(BENCH)monitors.py --write
 	@$(BENCH)drift.py --json .bench/drift.json --write
+	@$(BENCH)uplift.py --write
+	@$(BENCH)worth.py --json .bench/worth.json --write
 	@$(BENCH)quality.py --json .bench/quality.jsonl --write
 	@$(BENCH)perturbation.py --json .bench/perturbation.jsonl --write
 	@$(BENCH)speed.py --write

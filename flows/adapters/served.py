@@ -1,7 +1,7 @@
 """`python -m flows.adapters.served CRON TIMEZONE`: the deployments of an installation, served.
 
-`nightly` by its schedule, `monitor` and `retrain` when asked for; `retrain` also by an automation, when a
-monitor asks for a search. What `deployments/prefect.yaml` says for a worker, without one.
+`nightly` by its schedule, `evidence` on Sundays, `monitor` and `retrain` when asked for; `retrain` also by an
+automation, when a monitor asks for a search. What `deployments/prefect.yaml` says for a worker, without one.
 """
 
 import os
@@ -15,10 +15,12 @@ from prefect.events import DeploymentEventTrigger
 from prefect.schedules import Cron
 
 from flows.adapters.notify_prefect import DRIFT
+from flows.evidence_flow import evidence_over_origins
 from flows.monitor import monitor
 from flows.nightly import nightly
 from flows.retrain import retrain
 
+SUNDAYS = "0 5 * * 0"
 AT_ONCE = 2
 """Flow runs side by side; a lock in Postgres keeps two nights apart."""
 
@@ -37,6 +39,12 @@ def main() -> None:
     serve(
         RunnerDeployment.from_flow(
             nightly, "nightly", schedule=Cron(cron, timezone=timezone), concurrency_limit=alone
+        ),
+        RunnerDeployment.from_flow(
+            evidence_over_origins,
+            "evidence",
+            schedule=Cron(SUNDAYS, timezone=timezone),
+            concurrency_limit=alone,
         ),
         RunnerDeployment.from_flow(monitor, "monitor", concurrency_limit=alone),
         RunnerDeployment.from_flow(retrain, "retrain", triggers=[on_drift], concurrency_limit=alone),
