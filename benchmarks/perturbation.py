@@ -127,7 +127,7 @@ SCENARIOS: dict[str, Perturb] = {
 
 FROZEN: dict[str, models.Fit] = {
     "PKBoost": models.pkboost(),
-    "PKBoost bag": models.pkboost(mode="quality", linear_leaves=False),
+    "PKBoost bag": models.pkboost(mode="quality", cross_features=False, linear_leaves=False),
     "LightGBM": models.lightgbm(),
     "LightGBM regularised": models.lightgbm(stop=True, **models.REGULARISED),
     "XGBoost": models.xgboost(),

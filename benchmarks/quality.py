@@ -32,7 +32,10 @@ ABLATIONS: dict[str, models.Fit] = {
     **{f"calibration {kind}": models.pkboost(calibration=kind) for kind in ("none", "beta")},
     "linear leaves": models.pkboost(linear_leaves=True),
     "quality": models.pkboost(mode="quality"),
-    "quality, constant leaves": models.pkboost(mode="quality", linear_leaves=False),
+    "quality, columns alone": models.pkboost(mode="quality", cross_features=False),
+    "quality, columns alone, constant leaves": models.pkboost(
+        mode="quality", cross_features=False, linear_leaves=False
+    ),
     "negatives sampled only": models.pkboost(keep_positives=True),
     "all rows": models.pkboost(subsample=1.0),
     "all columns": models.pkboost(colsample=1.0),

@@ -21,10 +21,9 @@ import numpy as np
 from pkboost_core.bag import N_MEMBERS
 from pkboost_core.binning import Binning
 from pkboost_core.calibration import fit_logistic
-from pkboost_core.compiled import as_records
 from pkboost_core.linear_leaves import NO_POSITIONS
 from pkboost_core.params import learning_rate_for
-from pkboost_core.predictor import add_tree, refit_tree
+from pkboost_core.predictor import add_tree
 from pkboost_core.pruning import harmful_trees, log_losses, tree_scores
 from pkboost_core.repair import Adaptation, Repair, cross_fitted
 from pkboost_core.rows import Rows
@@ -181,20 +180,7 @@ def _refitted(repair: Repair, start: np.ndarray, index: np.ndarray, keep: float)
     state.raw[:] = start[index]
     plan, refitted = repair.plan, []
     for tree, old in enumerate(repair.trees):
-        nodes = as_records(old.copy())
-        state.pack(tree, 1.0)
-        refit_tree(
-            rows.codes,
-            plan.binning.n_bins,
-            state.elements,
-            rows.weight,
-            state.scales,
-            plan.monotonic,
-            plan.max_delta_step,
-            plan.rules,
-            nodes,
-            state.raw[0].copy(),
-        )
+        nodes = state.replay(tree, old, state.raw[0].copy())
         nodes["value"] = keep * old["value"] + (1.0 - keep) * nodes["value"]
         add_tree(rows.codes, plan.binning.n_bins, NO_POSITIONS, nodes, state.raw[0])
         refitted.append(nodes)

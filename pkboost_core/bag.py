@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pkboost_core.holdout import strata_of_units, stratified_share
+from pkboost_core.loss import Loss
+from pkboost_core.mixing import mixture
 from pkboost_core.rows import Rows
 from pkboost_core.stopping import Fitted, Stopping, fit_trees
 from pkboost_core.training import Plan, scores_of
@@ -26,50 +28,58 @@ class Member:
     raw: np.ndarray
 
 
-def fit_bag(
-    rows: Rows,
-    plan: Plan,
-    stopping: Stopping,
-    units: np.ndarray,
-    held: Rows | None = None,
-    n_threads: int = 1,
-) -> Fitted:
-    """Fit the members and return all their trees, leaf values divided by the number of members.
+@dataclass(frozen=True)
+class Kind:
+    """What the members of a kind share: a plan, the rows in its bins, and rows to stop on where given."""
+
+    plan: Plan
+    rows: Rows
+    held: Rows | None = None
+
+
+def fit_bag(kinds: Sequence[Kind], stopping: Stopping, units: np.ndarray, n_threads: int = 1) -> Fitted:
+    """Fit the members of each kind and return all their trees, leaf values times the share of a member.
 
     Every member stops, and is refitted, within its own rows as `fit_trees` would on them alone; all start
-    from the base score of `plan`. The raw score that a row is judged by is the mean over the members that
-    never saw it; rows that every member saw are left out. Members run side by side on `n_threads`, each from
-    its own seed: the result does not depend on the number of threads.
+    from the base score of the plans. The raw score that a row is judged by is the mean over the members that
+    never saw it; rows that every member saw are left out. On these scores kinds are weighed against each
+    other (`mixing`), and a kind without weight leaves no trees. Member m of every kind sees the same rows.
+    Members run side by side on `n_threads`, each from its own seed: the result does not depend on the number
+    of threads.
     """
-    strata = strata_of_units(units, plan.loss.strata(rows.loss_target))
+    rows, loss = kinds[0].rows, kinds[0].plan.loss
+    strata = strata_of_units(units, loss.strata(rows.loss_target))
+    jobs = [(kind, m) for kind in kinds for m in range(N_MEMBERS)]
 
-    def fit_member(m: int) -> Member:
-        return _fit_member(m, rows, plan, stopping, units, strata, held)
+    def fit_member(job: tuple[Kind, int]) -> Member:
+        return _fit_member(*job, stopping, units, strata)
 
-    with ThreadPoolExecutor(min(n_threads, N_MEMBERS)) as pool:
-        members = list(pool.map(fit_member, range(N_MEMBERS)))
-    raw, is_judged = _mean_unseen_scores(members, len(rows))
+    with ThreadPoolExecutor(min(n_threads, len(jobs))) as pool:
+        fitted = list(pool.map(fit_member, jobs))
+    return _mixed([fitted[i : i + N_MEMBERS] for i in range(0, len(fitted), N_MEMBERS)], rows, loss)
+
+
+def _mixed(families: Sequence[Sequence[Member]], rows: Rows, loss: Loss) -> Fitted:
+    """Join the members of all kinds, each kind with the share that its unseen rows vote for."""
+    scored = [_mean_unseen_scores(members, len(rows)) for members in families]
+    is_judged = scored[0][1]
+    raws, target = [raw[:, is_judged] for raw, _ in scored], rows.loss_target[is_judged]
     weight = rows.loss_weight[is_judged] if len(rows.loss_weight) else rows.loss_weight
-    trees = [_shrunk(tree) for member in members for tree in member.trees]
-    sizes = tuple(len(member.trees) for member in members)
-    return Fitted(trees, np.zeros(0), raw[:, is_judged], rows.loss_target[is_judged], weight, sizes)
+    shares = mixture(raws, target, weight, loss)
+    kept = [(m, share) for members, share in zip(families, shares, strict=True) if share > 0 for m in members]
+    trees = [_shrunk(tree, share) for member, share in kept for tree in member.trees]
+    sizes = tuple(len(member.trees) for member, _ in kept)
+    return Fitted(trees, np.zeros(0), np.tensordot(shares, raws, axes=1), target, weight, sizes)
 
 
-def _fit_member(
-    m: int,
-    rows: Rows,
-    plan: Plan,
-    stopping: Stopping,
-    units: np.ndarray,
-    strata: np.ndarray,
-    held: Rows | None,
-) -> Member:
+def _fit_member(kind: Kind, m: int, stopping: Stopping, units: np.ndarray, strata: np.ndarray) -> Member:
+    rows, plan = kind.rows, kind.plan
     seed = int(np.random.SeedSequence([plan.seed, m]).generate_state(1)[0])
     rng = np.random.default_rng(seed)
     is_unseen = stratified_share(strata, 1.0 - MEMBER_SHARE, rng)[units]
     seen, unseen = np.flatnonzero(~is_unseen), np.flatnonzero(is_unseen)
     own_units = np.unique(units[seen], return_inverse=True)[1].astype(np.int64)
-    fit = fit_trees(rows.take(seen), replace(plan, seed=seed), stopping, own_units, rng, held)
+    fit = fit_trees(rows.take(seen), replace(plan, seed=seed), stopping, own_units, rng, kind.held)
     return Member(fit.trees, unseen, scores_of(fit.trees, rows.take(unseen), plan))
 
 
@@ -82,8 +92,10 @@ def _mean_unseen_scores(members: Sequence[Member], n_rows: int) -> tuple[np.ndar
     return total / np.maximum(count, 1), count > 0
 
 
-def _shrunk(tree: np.ndarray) -> np.ndarray:
+def _shrunk(tree: np.ndarray, share: float) -> np.ndarray:
+    """Scale a member's tree to its part of the mean: its kind's share, divided by the members of a kind."""
     shrunk = tree.copy()
-    shrunk["value"] /= N_MEMBERS
-    shrunk["term_slopes"] /= N_MEMBERS
+    for field in ("value", "term_slopes"):
+        shrunk[field] *= share
+        shrunk[field] /= N_MEMBERS
     return shrunk

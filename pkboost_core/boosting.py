@@ -7,9 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from pkboost_core.bag import MEMBER_SHARE, fit_bag
+from pkboost_core.bag import MEMBER_SHARE, Kind, fit_bag
 from pkboost_core.binning import Binning, fit_binning
 from pkboost_core.columns import check_not_empty, to_vector, to_weights
+from pkboost_core.crosses import NO_PAIRS
 from pkboost_core.ensemble import Ensemble, join_trees
 from pkboost_core.holdout import to_units
 from pkboost_core.inspection import Inspection
@@ -17,6 +18,7 @@ from pkboost_core.loss import Loss
 from pkboost_core.params import check_parameters, drawn_seed, max_bins_for, plain
 from pkboost_core.plan import make_plan
 from pkboost_core.predictor import leaf_ids, raw_scores
+from pkboost_core.recipes import Recipe, shallow_recipe, used, wants_shallow
 from pkboost_core.rows import Rows, make_rows
 from pkboost_core.staged import staged_raw_scores
 from pkboost_core.stopping import Fitted, Stopping, fit_trees
@@ -98,9 +100,14 @@ class Booster(Inspection):
         binning = fit_binning(values, max_bins, is_categorical, weight, rng, int(self.n_threads))
         rows = make_rows(binning, values, target, weight, loss.pos_weight)
         plan = self._plan(binning, rows, loss)
+        recipes = self._recipes(values, Recipe(plan, rows, NO_PAIRS), max_bins, weight)
         held = None if eval_set is None else self._held_out(eval_set, binning, loss)
-        fit = self._fit_trees(rows, plan, held, rng, to_units(groups, len(values)))
-        self.ensemble_ = join_trees(fit.trees, binning, plan.base_scores, loss.shift, loss.factor)
+        kinds = [Kind(r.plan, r.rows, None if held is None else r.held(*held)) for r in recipes]
+        fit = self._fit_trees(kinds, rng, to_units(groups, len(values)))
+        seen = used(recipes, fit.trees)
+        self.ensemble_ = join_trees(
+            fit.trees, seen.plan.binning, plan.base_scores, loss.shift, loss.factor, seen.pairs
+        )
         self.n_trees_ = len(fit.trees)
         self.validation_loss_ = fit.losses
         self._member_sizes = fit.member_sizes
@@ -111,11 +118,23 @@ class Booster(Inspection):
         def report(n_rounds: int, held_out_loss: float) -> bool:
             return self._report(n_rounds, held_out_loss, loss.label)
 
-        n_grown_on = len(rows) if self.mode == "fast" else round(MEMBER_SHARE * len(rows))
-        seed = int(self.random_state_)
+        seed, n_grown_on = int(self.random_state_), self._n_grown_on(len(rows))
         plan = make_plan(self.get_params(), binning, rows, self._names(), loss, seed, report, n_grown_on)
         self._directions = plan.monotonic
         return plan
+
+    def _n_grown_on(self, n_rows: int) -> int:
+        """Return the number of rows that a booster sees: of a bag, a member's."""
+        return n_rows if self.mode == "fast" else round(MEMBER_SHARE * n_rows)
+
+    def _recipes(
+        self, values: np.ndarray, plain: Recipe, max_bins: int, weight: np.ndarray | None
+    ) -> list[Recipe]:
+        """Return the recipe on the columns of X and, where wanted, the one with shallow trees and crosses."""
+        if not wants_shallow(self.get_params(), self._n_grown_on(len(values))):
+            return [plain]
+        threads = int(self.n_threads)
+        return [plain, shallow_recipe(values, plain.rows, plain.plan, max_bins, weight, threads)]
 
     def _report(self, n_rounds: int, held_out_loss: float, label: str) -> bool:
         if self.verbose and n_rounds % self.verbose == 0:
@@ -123,7 +142,8 @@ class Booster(Inspection):
         results = [callback(n_rounds, held_out_loss) for callback in self.callbacks or ()]
         return any(results)
 
-    def _held_out(self, eval_set: Any, binning: Binning, loss: Loss) -> Rows:
+    def _held_out(self, eval_set: Any, binning: Binning, loss: Loss) -> tuple[np.ndarray, Rows]:
+        """Return the rows to stop on, as a matrix and binned."""
         if isinstance(eval_set, list):
             if len(eval_set) != 1:
                 raise ValueError(f"eval_set should hold one (X, y) pair, got {len(eval_set)}")
@@ -132,15 +152,14 @@ class Booster(Inspection):
         check_not_empty(values)
         target = self._encode_known(eval_set[1], len(values), loss)
         weight = to_weights(eval_set[2] if len(eval_set) > 2 else None, len(values))
-        return make_rows(binning, values, target, weight, loss.pos_weight)
+        return values, make_rows(binning, values, target, weight, loss.pos_weight)
 
-    def _fit_trees(
-        self, rows: Rows, plan: Plan, held: Rows | None, rng: np.random.Generator, units: np.ndarray
-    ) -> Fitted:
+    def _fit_trees(self, kinds: list[Kind], rng: np.random.Generator, units: np.ndarray) -> Fitted:
         stopping = Stopping(self.early_stopping, float(self.validation_fraction), self.refit)
         if self.mode == "fast":
-            return fit_trees(rows, plan, stopping, units, rng, held, int(self.n_threads))
-        return fit_bag(rows, plan, stopping, units, held, 1 if self.callbacks else int(self.n_threads))
+            only = kinds[0]
+            return fit_trees(only.rows, only.plan, stopping, units, rng, only.held, int(self.n_threads))
+        return fit_bag(kinds, stopping, units, 1 if self.callbacks else int(self.n_threads))
 
     def _raw_scores(self, X: Any) -> np.ndarray:
         batch = self._batch(X)

@@ -1,12 +1,13 @@
 """The trees of a fitted booster: plain arrays that prediction, explanation and storage share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
 from pkboost_core.binning import Binning
+from pkboost_core.crosses import NO_PAIRS, widened
 from pkboost_core.dtypes import NODE
 
 TERMS = ("term_slopes", "term_centers", "term_features", "n_terms")
@@ -25,11 +26,13 @@ class Ensemble:
         Tree t is `nodes[tree_offsets[t]:tree_offsets[t + 1]]` and adds to output `t % n_outputs`.
     base_score : ndarray of float64, shape (n_outputs,)
         Raw score (log-odds for binary targets) before the first tree.
-    bin_thresholds : tuple of ndarray of float64, one per feature
+    bin_thresholds : tuple of ndarray of float64, one per column tested: the features, then their crosses
         Ascending upper bounds of the bins: bin(x) = number of thresholds < x, so x <= thresholds[k] means
         bin <= k. Empty for constant features; for categorical features the sorted category codes seen
         in training (bin = position, unseen codes count as missing).
-    is_categorical : ndarray of bool, shape (n_features,)
+    is_categorical : ndarray of bool, shape (n_columns,)
+    pairs : ndarray of int64, shape (n_pairs, 2)
+        Features whose difference and product lie behind the features as columns that trees test.
     """
 
     nodes: np.ndarray
@@ -37,6 +40,7 @@ class Ensemble:
     base_score: np.ndarray
     bin_thresholds: tuple[np.ndarray, ...]
     is_categorical: np.ndarray
+    pairs: np.ndarray = field(default_factory=NO_PAIRS.copy)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickle; kernels take writable arrays, while joblib may hand over read-only memory maps."""
@@ -45,8 +49,17 @@ class Ensemble:
 
     @property
     def n_features(self) -> int:
-        """Number of columns the trees were grown on."""
+        """Number of columns of the matrix that is scored."""
+        return self.n_columns - 2 * len(self.pairs)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns that trees test: the features and their crosses."""
         return len(self.bin_thresholds)
+
+    def widened(self, X: np.ndarray) -> np.ndarray:
+        """Return a matrix of the features with their crosses behind them."""
+        return widened(X, self.pairs)
 
     @property
     def n_outputs(self) -> int:
@@ -60,7 +73,7 @@ class Ensemble:
 
     def to_state(self) -> dict[str, Any]:
         """Return the trees as a dict of plain arrays, one per field of a node."""
-        return {
+        state = {
             "nodes": {name: np.ascontiguousarray(self.nodes[name]) for name in self._stored_fields()},
             "tree_offsets": self.tree_offsets,
             "base_score": self.base_score,
@@ -68,6 +81,7 @@ class Ensemble:
             "threshold_counts": np.array([len(cuts) for cuts in self.bin_thresholds], dtype=np.int64),
             "is_categorical": self.is_categorical,
         }
+        return state | ({"pairs": self.pairs} if len(self.pairs) else {})
 
     def _stored_fields(self) -> list[str]:
         """Every field of a node, without those of linear leaves where there are none."""
@@ -89,6 +103,7 @@ class Ensemble:
             np.asarray(state["base_score"], dtype=np.float64),
             tuple(cuts) if len(counts) else (),
             np.asarray(state["is_categorical"], dtype=np.bool_),
+            np.asarray(state.get("pairs", NO_PAIRS), dtype=np.int64),
         )
 
 
@@ -98,10 +113,12 @@ def join_trees(
     base_scores: np.ndarray,
     score_shift: float = 0.0,
     score_factor: float = 1.0,
+    pairs: np.ndarray = NO_PAIRS,
 ) -> Ensemble:
     """Lay trees one after another, child indices made global and thresholds raw.
 
-    Scores become `score_shift + score_factor * score`.
+    Scores become `score_shift + score_factor * score`. The columns of `binning` are the features and behind
+    them the crosses of `pairs`.
     """
     offsets = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])]).astype(np.int64)
     nodes = np.zeros(offsets[-1], dtype=NODE)
@@ -117,4 +134,4 @@ def join_trees(
         cuts, code = binning.thresholds[nodes["feature"][i]], nodes["bin_threshold"][i]
         nodes["threshold"][i] = cuts[code] if code < len(cuts) else np.inf
     base_scores = base_scores * score_factor + score_shift
-    return Ensemble(nodes, offsets, base_scores, binning.thresholds, binning.is_categorical)
+    return Ensemble(nodes, offsets, base_scores, binning.thresholds, binning.is_categorical, pairs)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from pkboost_core import treeshap
 from pkboost_core.columns import Columns
+from pkboost_core.crosses import credited
 from pkboost_core.ensemble import Ensemble
 from pkboost_core.predictor import line_contributions, raw_scores
 
@@ -20,7 +21,8 @@ def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[n
     """Attribute raw scores to features, exactly: their sum over features plus `expected` is the raw score.
 
     Constant parts go by path-dependent TreeSHAP. A term of a linear leaf goes to its own feature, measured
-    from the feature's mean in the leaf: the Shapley value of a linear function, given the leaf.
+    from the feature's mean in the leaf: the Shapley value of a linear function, given the leaf. What a cross
+    of two features is attributed goes to them in halves.
 
     Parameters
     ----------
@@ -42,11 +44,11 @@ def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[n
     if rows.ndim != 2 or rows.shape[1] != ensemble.n_features:
         raise ValueError(f"expected a matrix with {ensemble.n_features} columns, got shape {rows.shape}")
     paths = treeshap.leaf_paths(ensemble)
-    values = np.zeros((len(rows), ensemble.n_features, ensemble.n_outputs))
+    values = np.zeros((len(rows), ensemble.n_columns, ensemble.n_outputs))
 
     def explain_chunk(start: int) -> None:
         chunk = slice(start, start + _CHUNK_ROWS)
-        columns = _columns(ensemble, rows[chunk])
+        columns = _columns(ensemble, ensemble.widened(rows[chunk]))
         for output in range(ensemble.n_outputs):
             values[chunk, :, output] = treeshap.attributions(ensemble, paths, columns, output)
 
@@ -58,6 +60,8 @@ def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[n
         list(pool.map(explain_chunk, range(0, len(rows), _CHUNK_ROWS)))
         if ensemble.nodes["n_terms"].any():
             list(pool.map(add_lines, range(0, len(rows), _CHUNK_ROWS)))
+    if len(ensemble.pairs):
+        values = credited(values.swapaxes(1, 2), ensemble.pairs).swapaxes(1, 2)
     return (values[:, :, 0] if ensemble.n_outputs == 1 else values), treeshap.expected(ensemble, paths)
 
 
@@ -79,7 +83,8 @@ def split_importance(ensemble: Ensemble) -> np.ndarray:
 def _share(ensemble: Ensemble, field: str | None) -> np.ndarray:
     inner = ensemble.nodes[~ensemble.nodes["is_leaf"]]
     weights = np.ones(len(inner)) if field is None else inner[field]
-    total = np.bincount(inner["feature"], weights, minlength=ensemble.n_features).astype(np.float64)
+    total = np.bincount(inner["feature"], weights, minlength=ensemble.n_columns).astype(np.float64)
+    total = credited(total, ensemble.pairs)
     return total / total.sum() if total.sum() > 0 else total
 
 

@@ -12,7 +12,7 @@ def check_ensemble(ensemble: Ensemble) -> None:
     Children must lie after their parent and inside its tree, so every walk ends; features, shapes and numbers
     must be in range.
     """
-    nodes, offsets, k = ensemble.nodes, ensemble.tree_offsets, ensemble.n_features
+    nodes, offsets, k = ensemble.nodes, ensemble.tree_offsets, ensemble.n_columns
     _require(nodes.dtype == NODE and nodes.ndim == 1, "nodes must be one array of node records")
     _require(
         offsets.ndim == 1 and offsets.dtype.kind == "i" and len(offsets) > 0, "tree_offsets must be integers"
@@ -35,7 +35,19 @@ def check_ensemble(ensemble: Ensemble) -> None:
             thresholds.ndim == 1 and thresholds.dtype == np.float64 and bool((np.diff(thresholds) > 0).all())
         )
         _require(ascending, f"bin thresholds of feature {j} must ascend")
+    _check_pairs(ensemble)
     _check_nodes(nodes, offsets, ensemble.is_categorical, k)
+
+
+def _check_pairs(ensemble: Ensemble) -> None:
+    pairs, n_features = ensemble.pairs, ensemble.n_features
+    _require(pairs.ndim == 2 and pairs.shape[1] == 2, "pairs must have two columns")
+    _require(n_features >= 0, f"{len(pairs)} pairs need {2 * len(pairs)} columns")
+    _require(
+        bool(((pairs >= 0) & (pairs < n_features)).all()), f"a pair has a feature outside 0..{n_features - 1}"
+    )
+    _require(not ensemble.is_categorical[pairs].any(), "a pair has a categorical feature")
+    _require(not ensemble.is_categorical[n_features:].any(), "a cross of two features is not categorical")
 
 
 def _check_nodes(nodes: np.ndarray, offsets: np.ndarray, is_categorical: np.ndarray, k: int) -> None:

@@ -6,7 +6,7 @@ Raw scores are float64 (n_outputs, n): row k holds the scores of output k, conti
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numba import types
@@ -138,12 +138,9 @@ class Softmax(Loss):
     ) -> None:
         """Write w (p_k - [y = k]) and w p_k (1 - p_k) K / (K - 1)."""
         p = softmax(raw)
-        hessian[:] = p * (1.0 - p) * (self.n_outputs / (self.n_outputs - 1))
+        curvature = p * (1.0 - p) * (self.n_outputs / (self.n_outputs - 1))
         p[target.astype(np.int64), np.arange(len(target))] -= 1.0
-        gradient[:] = p
-        if len(weight):
-            gradient *= weight
-            hessian *= weight
+        write(gradient, hessian, p, curvature, weight)
 
     def mean(self, raw: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
         """Return the mean multinomial log-loss in nats."""
@@ -156,6 +153,15 @@ class Softmax(Loss):
     def membership(self, target: np.ndarray, output: int) -> np.ndarray:
         """Return 1 for rows of the class, else 0."""
         return (target == output).astype(np.float32)
+
+
+def write(gradient: np.ndarray, hessian: np.ndarray, first: Any, second: Any, weight: np.ndarray) -> None:
+    """Store derivatives times weights; an empty `weight` means ones."""
+    gradient[:] = first
+    hessian[:] = second
+    if len(weight):
+        gradient *= weight
+        hessian *= weight
 
 
 def softmax(raw: np.ndarray) -> np.ndarray:

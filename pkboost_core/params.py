@@ -75,6 +75,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "refit": (True, False),
     "keep_positives": (True, False),
     "linear_leaves": (True, False, "auto"),
+    "cross_features": (True, False, "auto"),
     "robust": (True, False),
     "mode": ("fast", "quality"),
     "calibration": ("auto", "none", "intercept", "beta", "temperature"),

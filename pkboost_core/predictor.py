@@ -24,7 +24,7 @@ def raw_scores(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
     positions = positions_of(ensemble)
     out = np.tile(ensemble.base_score, (len(X), 1))
     for start in range(0, len(X), BLOCK):
-        codes = binning.transform(X[start : start + BLOCK])
+        codes = binning.transform(ensemble.widened(X[start : start + BLOCK]))
         add_trees(codes, binning.n_bins, positions, nodes, ensemble.tree_offsets, out[start : start + BLOCK])
     return out
 
@@ -40,16 +40,18 @@ def leaf_ids(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
     """Return the node index within its tree of the leaf each row falls into, int64 (n_rows, n_trees)."""
     binning = Binning(ensemble.bin_thresholds, ensemble.is_categorical)
     out = np.empty((len(X), ensemble.n_trees), dtype=np.int64)
-    find_leaves(binning.transform(X), binning.n_bins, as_records(ensemble.nodes), ensemble.tree_offsets, out)
+    codes = binning.transform(ensemble.widened(X))
+    find_leaves(codes, binning.n_bins, as_records(ensemble.nodes), ensemble.tree_offsets, out)
     return out
 
 
 def line_contributions(ensemble: Ensemble, X: np.ndarray) -> np.ndarray:
-    """Return what linear leaves add to each row's scores, by feature, float64 (n, n_features, n_outputs)."""
+    """Return what linear leaves add to each row's scores, by column, float64 (n, n_columns, n_outputs)."""
     binning = Binning(ensemble.bin_thresholds, ensemble.is_categorical)
-    codes, nodes, positions = binning.transform(X), as_records(ensemble.nodes), positions_of(ensemble)
+    codes, nodes = binning.transform(ensemble.widened(X)), as_records(ensemble.nodes)
+    positions = positions_of(ensemble)
     leaves = leaf_ids(ensemble, X) + ensemble.tree_offsets[:-1]
-    out = np.zeros((ensemble.n_outputs, len(X), ensemble.n_features))
+    out = np.zeros((ensemble.n_outputs, len(X), ensemble.n_columns))
     for output, contributions in enumerate(out):
         own = np.ascontiguousarray(leaves[:, output :: ensemble.n_outputs])
         add_term_contributions(codes, positions, nodes, own, contributions)

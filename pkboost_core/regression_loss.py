@@ -8,11 +8,11 @@ shift. Gradients are plain NumPy: a pass of vector code, and nothing to compile.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
-from pkboost_core.loss import Loss
+from pkboost_core.loss import Loss, write
 from pkboost_core.params import min_child_rows_for
 from pkboost_core.targets import weighted_mean
 
@@ -214,15 +214,6 @@ LOSSES: dict[str, type[RegressionLoss]] = {
     "quantile": QuantileLoss,
 }
 """The losses of `PKBoostRegressor` by name."""
-
-
-def write(gradient: np.ndarray, hessian: np.ndarray, first: Any, second: Any, weight: np.ndarray) -> None:
-    """Store derivatives times weights; an empty `weight` means ones."""
-    gradient[:] = first
-    hessian[:] = second
-    if len(weight):
-        gradient *= weight
-        hessian *= weight
 
 
 def exact_mean(values: np.ndarray, weight: np.ndarray | None) -> float:

@@ -84,6 +84,7 @@ class PKBoostRegressor(Booster):
         n_iter_no_change: int = 50,
         refit: bool = True,
         linear_leaves: bool | str = "auto",
+        cross_features: bool | str = "auto",
         mode: str = "fast",
         robust: bool = False,
         random_state: int | None = 0,
@@ -114,6 +115,7 @@ class PKBoostRegressor(Booster):
         self.n_iter_no_change = n_iter_no_change
         self.refit = refit
         self.linear_leaves = linear_leaves
+        self.cross_features = cross_features
         self.mode = mode
         self.robust = robust
         self.random_state = random_state

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from pkboost_core.bag import N_MEMBERS
 from pkboost_core.binning import Binning
 from pkboost_core.calibration import Calibration, fit_calibration
 from pkboost_core.columns import check_not_empty, to_weights
@@ -84,6 +85,11 @@ class Repair:
             raise ValueError(
                 "repairs need constant leaves: new bins would move the lines of linear ones; fit the model"
                 " with linear_leaves=False"
+            )
+        if len(model.ensemble_.pairs) or len(model._member_sizes) > N_MEMBERS:
+            raise ValueError(
+                "repairs need trees on the columns of X alone, and of one kind; fit the model with"
+                " cross_features=False"
             )
         params = model.get_params() | changed | {"linear_leaves": False}
         check_parameters(params)

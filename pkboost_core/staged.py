@@ -20,7 +20,7 @@ def staged_raw_scores(
     """
     binning = Binning(ensemble.bin_thresholds, ensemble.is_categorical)
     positions = positions_of(ensemble)
-    codes, n_bins, nodes = binning.transform(X), binning.n_bins, as_records(ensemble.nodes)
+    codes, n_bins, nodes = binning.transform(ensemble.widened(X)), binning.n_bins, as_records(ensemble.nodes)
     out, n_outputs = np.tile(ensemble.base_score, (len(X), 1)), ensemble.n_outputs
     sizes = np.array(member_sizes or [ensemble.n_trees])
     firsts = np.cumsum(sizes) - sizes

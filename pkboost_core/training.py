@@ -141,6 +141,24 @@ class GradientState:
             self.rows.codes, plan.positions, elements, spans, self.scales, plan.rules, bound, nodes
         )
 
+    def replay(self, tree: int, old: np.ndarray, raw: np.ndarray) -> np.ndarray:
+        """Return the tree `old` with values, covers and counts of these rows; add its values to `raw`."""
+        rows, plan, nodes = self.rows, self.plan, as_records(old.copy())
+        self.pack(tree, 1.0)
+        refit_tree(
+            rows.codes,
+            plan.binning.n_bins,
+            self.elements,
+            rows.weight,
+            self.scales,
+            plan.monotonic,
+            plan.max_delta_step,
+            plan.rules,
+            nodes,
+            raw,
+        )
+        return nodes
+
     def refit_lines(self, nodes: np.ndarray, output: int) -> None:
         """Fit the linear parts of a replayed tree anew and add them to the raw scores."""
         rows, plan = self.rows, self.plan
@@ -318,21 +336,8 @@ def refit(trees: Sequence[np.ndarray], rows: Rows, plan: Plan) -> list[np.ndarra
     everything = np.arange(len(rows))
     refitted = []
     for tree, old in enumerate(trees):
-        nodes = as_records(old.copy())
         output = tree % plan.loss.n_outputs
-        state.pack(tree, 1.0)
-        refit_tree(
-            rows.codes,
-            plan.binning.n_bins,
-            state.elements,
-            rows.weight,
-            state.scales,
-            plan.monotonic,
-            plan.max_delta_step,
-            plan.rules,
-            nodes,
-            state.raw[output] if level is None else np.empty(len(rows)),
-        )
+        nodes = state.replay(tree, old, state.raw[output] if level is None else np.empty(len(rows)))
         if level is not None:
             state.renew(nodes, output, level, everything)
         if len(plan.positions):

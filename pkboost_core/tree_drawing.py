@@ -7,7 +7,7 @@ import numpy as np
 
 from pkboost_core.columns import Columns
 from pkboost_core.ensemble import Ensemble
-from pkboost_core.tree_table import left_levels
+from pkboost_core.tree_table import column_label, left_levels
 
 _SHOWN_LEVELS = 4
 _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y = 180, 46, 12, 44
@@ -72,7 +72,8 @@ def _labels(ensemble: Ensemble, columns: Columns, index: int) -> list[str]:
     node = ensemble.nodes[index]
     if node["is_leaf"]:
         return [f"{node['value']:+.4g}", f"{node['count']} rows"]
-    name, side = columns.label(int(node["feature"])), "yes" if node["missing_left"] else "no"
+    name = column_label(ensemble, columns, int(node["feature"]))
+    side = "yes" if node["missing_left"] else "no"
     test = f"{name} in {{{_some(left_levels(ensemble, columns, node))}}}"
     if not node["is_categorical"]:
         is_known = np.isposinf(node["threshold"])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pkboost_core.columns import Columns
+from pkboost_core.crosses import cross_label
 from pkboost_core.dtypes import N_CATEGORY_WORDS
 from pkboost_core.ensemble import Ensemble
 
@@ -18,7 +19,8 @@ def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
     dict of equally long arrays
         tree, output : int64, number of the tree and of the raw score it adds to
         node, depth : int64, position within the tree (0 = root, as `apply` counts), distance from the root
-        feature : object, name of the column tested; None in a leaf, as are `categories` and `missing`
+        feature : object, name of the column tested, or of the two that a cross is made of: "a - b", "a * b";
+            None in a leaf, as are `categories` and `missing`
         threshold : float64, values up to it go left; NaN in leaves and for categories
         categories : object, the levels that go left, joined by ", "; None for numbers
         missing : object, "left" or "right"
@@ -35,7 +37,9 @@ def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
         "output": tree % ensemble.n_outputs,
         "node": np.arange(len(nodes)) - start,
         "depth": nodes["depth"].astype(np.int64),
-        "feature": _objects(None if n["is_leaf"] else columns.label(int(n["feature"])) for n in nodes),
+        "feature": _objects(
+            None if n["is_leaf"] else column_label(ensemble, columns, int(n["feature"])) for n in nodes
+        ),
         "threshold": np.where(is_leaf | is_categorical, np.nan, nodes["threshold"]),
         "categories": _objects(_joined_levels(ensemble, columns, node) for node in nodes),
         "missing": _objects(None if leaf else side for leaf, side in zip(is_leaf, sides, strict=True)),
@@ -47,6 +51,15 @@ def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
         "left": np.where(is_leaf, -1, nodes["left"] - start),
         "right": np.where(is_leaf, -1, nodes["right"] - start),
     }
+
+
+def column_label(ensemble: Ensemble, columns: Columns, tested: int) -> str:
+    """Return the name of a column that trees test: a feature's, or that of a cross of two."""
+    if tested < ensemble.n_features:
+        return columns.label(tested)
+    position = tested - ensemble.n_features
+    i, j = ensemble.pairs[position // 2]
+    return cross_label((columns.label(int(i)), columns.label(int(j))), position)
 
 
 def _objects(values: Any) -> np.ndarray:

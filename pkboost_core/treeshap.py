@@ -79,7 +79,7 @@ def attributions(ensemble: Ensemble, paths: LeafPaths, columns: np.ndarray, outp
 
     `columns` is float64 (k, n), feature-major, with NaN for missing values and bin codes for categories.
     """
-    out = np.zeros((columns.shape[1], ensemble.n_features))
+    out = np.zeros((columns.shape[1], ensemble.n_columns))
     names = "feature", "threshold", "missing_left", "is_categorical", "left_categories", "is_leaf", "value"
     points, weights = _quadrature(int(paths.n_slots.max(initial=1)))
     offsets = ensemble.tree_offsets.astype(np.int64)
