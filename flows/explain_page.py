@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
-from string import Template
 from typing import Any
 
-_TEMPLATE = Path(__file__).with_name("explain_template.html")
+from flows.page import fill
+
 _NOTE = (
     "A bar to the right raises the chance, to the left lowers it; +0.69 doubles the odds, -0.69 halves them. "
     "Reasons say what the model has learnt from earlier leads, not what would happen if one were changed."
@@ -72,7 +71,8 @@ def render(lead: Mapping[str, Any], average_log_odds: float) -> str:
         )
     steps = waterfall(lead["probability"], average_log_odds, lead["reasons"])
     facts = ("as_of_date", "model_version", "rank_overall", "rank_in_owner_queue")
-    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+    return fill(
+        "explain_template.html",
         title=escape(f"Lead {lead['lead_id']}"),
         headline=f"Score <b>{lead['score']}</b>, grade <b>{escape(lead['grade'])}</b>: converts with a "
         f"chance of <b>{lead['probability']:.1%}</b>",

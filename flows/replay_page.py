@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from flows import timeline
 from flows.charts import Axis, number_axis, percent_axis
+from flows.page import fill
 from flows.replay import ReplayedNight, Story
 from flows.timeline import Panel
 
-_TEMPLATE = Path(__file__).with_name("replay_template.html")
 EVIDENCE = (("T2", "line", "harm on settled labels"), ("T3", "second", "early wins"))
 HIGHEST_EVIDENCE = 6.0
 
@@ -25,7 +24,8 @@ def write_page(path: Path, story: Story, title: str, drift_date: date | None) ->
 
 def render(story: Story, title: str, drift_date: date | None) -> str:
     """Return the page as HTML; `drift_date` is when the simulated world changed."""
-    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+    return fill(
+        "replay_template.html",
         title=escape(title),
         subtitle=escape(
             f"{len(story.nights)} nights, {story.n_promoted} promotions, {story.n_fired} alarms; every row is"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ from features.delay import DelayCurve
 from flows import charts, report_charts
 from flows.drift_section import Drift, render_drift
 from flows.evidence_section import render_evidence
-
-_TEMPLATE = Path(__file__).with_name("report_template.html")
+from flows.page import fill
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,8 @@ def write_report(path: Path, data: ReportData) -> None:
 
 def render(data: ReportData) -> str:
     """Return the page as HTML."""
-    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+    return fill(
+        "report_template.html",
         title=escape(data.title),
         subtitle=escape(data.protocol),
         chart_style=charts.STYLE,

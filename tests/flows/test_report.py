@@ -89,7 +89,7 @@ def tags(page: str) -> Tags:
 
 
 def text(page: str) -> str:
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page.split("</style>")[1])))
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page.rpartition("</style>")[2])))
 
 
 def test_the_page_shows_everything() -> None:
