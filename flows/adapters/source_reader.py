@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -16,6 +16,9 @@ from flows.adapters.database import Database
 from flows.adapters.erased import erased_ids
 from flows.adapters.source_contract import ContractReport, SourceContractError, check_contract
 from flows.adapters.source_frames import FRAMES, SAMPLED
+
+if TYPE_CHECKING:
+    import adbc_driver_manager as adbc
 
 __all__ = [
     "ContractReport",
@@ -178,20 +181,10 @@ def reading(database: Database, as_of: datetime) -> Iterator[Callable[..., pl.Da
     A table of 1M activities: ADBC 1.8 s and 625 MiB (360 MiB without a bound parameter), COPY as CSV 4.4 s,
     psycopg rows 11.7 s and 1,840 MiB. The staging query, which looks for duplicates, takes 4 s.
     """
-    import adbc_driver_manager as adbc
-    import adbc_driver_postgresql
-
     with (
-        # Not by `dbapi`: it imports pyarrow's datasets and pandas, 0.8 s that a command would wait for.
-        adbc_driver_postgresql.connect(database.uri(role="crm_reader")) as server,
-        adbc.AdbcConnection(server) as connection,
-        adbc.AdbcStatement(connection) as statement,
         ThreadPoolExecutor(1, thread_name_prefix="source-reader") as beside,
+        _snapshot(database, beside) as statement,
     ):
-
-        def set_up(text: str) -> None:
-            statement.set_sql_query(text)
-            statement.execute_update()
 
         def read(name: str, narrowed: Narrowed | None = None) -> pl.DataFrame:
             text, more = (sql_files.load(f"staging/stg_{name}.sql"), []) if narrowed is None else narrowed
@@ -211,11 +204,41 @@ def reading(database: Database, as_of: datetime) -> Iterator[Callable[..., pl.Da
                 statement.cancel()
                 raise
 
-        connection.set_autocommit(False)
-        interruptible(set_up, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # Recursive merges look so costly that compiling would be started for nothing.
-        interruptible(set_up, "SET LOCAL jit = off")
         yield partial(interruptible, read)
+
+
+@contextmanager
+def _snapshot(database: Database, beside: ThreadPoolExecutor) -> Iterator["adbc.AdbcStatement"]:
+    """A statement in a transaction that sees one moment and writes nothing.
+
+    The one thread of `beside` opens and closes all handles: Ctrl-C in the main thread cannot come between a
+    handle and its name, and what is half open is closed in order.
+    """
+    handles: list[Any] = []
+
+    def begin() -> "adbc.AdbcStatement":
+        # Not by `dbapi`: it imports pyarrow's datasets and pandas, 0.8 s that a command would wait for.
+        import adbc_driver_manager as adbc
+        import adbc_driver_postgresql
+
+        handles.append(adbc_driver_postgresql.connect(database.uri(role="crm_reader")))
+        handles.append(adbc.AdbcConnection(handles[-1]))
+        handles[-1].set_autocommit(False)
+        handles.append(statement := adbc.AdbcStatement(handles[-1]))
+        # Recursive merges look so costly that compiling would be started for nothing.
+        for text in ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL jit = off"):
+            statement.set_sql_query(text)
+            statement.execute_update()
+        return statement
+
+    def close() -> None:
+        while handles:
+            handles.pop().close()
+
+    try:
+        yield beside.submit(begin).result()
+    finally:
+        beside.submit(close).result()
 
 
 def _explain_no_leads(database: Database, as_of: date, findings: list[Finding]) -> str:

@@ -106,7 +106,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def served(running: Running) -> bool:
     try:
-        return len(running.ask("/deployments/filter")) == 3
+        return len(running.ask("/deployments/filter")) == 4
     except OSError:
         return False
 
@@ -127,7 +127,10 @@ def test_a_night_by_command_stays_within_its_memory(up: Running) -> None:
 
 
 def test_nights_are_scheduled(up: Running) -> None:
-    scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    scheduled = {
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "flows": {"name": {"any_": ["nightly"]}},
+    }
     runs = wait_until(lambda: up.ask("/flow_runs/filter", scheduled), 60, up)
     starts = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
     assert {start.hour for start in starts} == {2}
