@@ -226,8 +226,12 @@ def report(results: Results, ablation: bool, write: bool, part: str = "ablation"
     for part, text in parts.items():
         _publish(part, f"{_about(results, names)}\n\n{text}", write)
     if rest:
-        text = summary(results, [name for name in known if name in names or name in rest])
-        _publish("slow", f"{_about(results, [*names, *rest])}\n\n{text}", write)
+        most = max(splits[name] for name in rest)
+        listed = [name for name in known if name in names or splits[name] == most]
+        _publish("slow", f"{_about(results, listed)}\n\n{summary(results, listed)}", write)
+        text = compare(results, "PKBoost quality", rest)
+        seen = ", ".join(f"{splits[name]} splits with {name}" for name in rest)
+        _publish("slow-against-pkboost-quality", f"{tables.machine()}. {seen}.\n\n{text}", write)
 
 
 def _about(results: Results, names: list[str]) -> str:
