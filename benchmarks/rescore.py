@@ -32,8 +32,11 @@ def command(home: Path, *arguments: str) -> tuple[dict[str, Any], float, float]:
     started, used = time.perf_counter(), os.times()
     done = subprocess.run(
         [sys.executable, "-m", "flows", *arguments, "--json"],
-        env=os.environ | {"LEADSCORE_HOME": str(home), "PYTHONDONTWRITEBYTECODE": ""}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ | {"LEADSCORE_HOME": str(home), "PYTHONDONTWRITEBYTECODE": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     wall, now = time.perf_counter() - started, os.times()
     processor = now.children_user + now.children_system - used.children_user - used.children_system
     return json.loads(done.stdout), wall, processor
