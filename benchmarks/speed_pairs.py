@@ -11,7 +11,8 @@ from speed_fits import best_setting, draw, fit_lightgbm, fit_pkboost, timed
 
 from pkboost_core.binning import fit_binning
 
-HELD_OUT = 50_000
+HELD_OUT = 500_000
+"""Rows; with fewer, luck of the test rows is as large as the difference that is looked for."""
 LARGEST = 4_000_000
 """Rows of the largest fit of the growth curve."""
 
