@@ -1,6 +1,6 @@
 """How often the monitors cry wolf, and how soon they find what is real, in simulated time.
 
-    python benchmarks/monitors.py [--quick] [--years N] [--json FILE] [--write]
+    python benchmarks/monitors.py [--quick] [--only PART ...] [--years N] [--json FILE] [--write]
 
 Quiet years have what real ones have: weekdays, quiet months, holidays, volume and conversions that vary
 more than chance, list uploads with most fields empty, a model that is a few percent off, a delay curve
@@ -14,7 +14,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -41,6 +43,7 @@ EXPECTED = (8, 17, 33, 66)
 AIM_WEEKS = ("11", "8", "5-6", "3-4")
 FALLS = (0.4, 0.7)
 RUN_IN, RUN = 60, 104
+MOST_FALSE_ALARMS = (0.5, 0.01)
 RUN_IN_DAYS = 126
 FAULT_DAY = 99
 
@@ -50,19 +53,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="8 years, 100 changes, 10 tries a fault")
+    parser.add_argument("--only", nargs="*", choices=("quiet", "delays", "faults"), help="these tables alone")
     parser.add_argument("--years", type=int, default=100)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
     years, runs, tries = (8, 100, 10) if options.quick else (options.years, 600, 100)
     started = time.perf_counter()
-    results = {
-        "quiet": quiet_years(years),
-        "delays": {
+    parts: dict[str, Callable[[], dict]] = {
+        "quiet": lambda: quiet_years(years),
+        "delays": lambda: {
             str(fall): {str(mu): detection_delays(mu, fall, runs) for mu in EXPECTED} for fall in FALLS
         },
-        "faults": faults(tries),
+        "faults": lambda: faults(tries),
     }
+    results: dict[str, Any] = {name: parts[name]() for name in options.only or parts}
     results["seconds"] = round(time.perf_counter() - started, 1)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
@@ -232,6 +237,7 @@ def detection_delays(expected: int, fall: float, runs: int) -> dict[str, list[fl
         "dummy: always": lambda o: [True] * len(o),
         "dummy: never": lambda o: [False] * len(o),
         "dummy: every 13 weeks": lambda o: [bool((k + phase) % 13 == 0) for k in range(len(o))],
+        **{name: partial(alarms_of_peer, make, expected) for name, make in peers(expected).items()},
     }
     found: dict[str, list[float]] = {}
     for name, detector in detectors.items():
@@ -256,6 +262,41 @@ def alarms_of(observed: np.ndarray, expected: float, ratios: tuple[float, ...]) 
         alarms.append(state.low.detector >= THRESHOLD)
         if alarms[-1]:
             state = RateState()
+    return alarms
+
+
+def peers(expected: int) -> dict[str, Callable[[], Any]]:
+    """Return river's detectors by name, on their defaults and tuned to a weekly count; none without river."""
+    try:
+        from river import drift
+    except ImportError:
+        print("river is not installed: its detectors are left out")
+        return {}
+
+    def page_hinkley(threshold: float) -> Any:
+        return drift.PageHinkley(min_instances=8, delta=0.1, threshold=threshold, mode="down")
+
+    quiet = np.random.default_rng([expected, 4]).poisson(expected, (200, RUN_IN + RUN))
+    years = quiet.size / 52
+
+    def false_alarms(threshold: float) -> float:
+        make = partial(page_hinkley, threshold)
+        return sum(sum(alarms_of_peer(make, expected, run)) for run in quiet) / years
+
+    found = {threshold: false_alarms(threshold) for threshold in np.arange(0.2, 8, 0.2)}
+    tuned = {most: next(t for t, false in found.items() if false <= most) for most in MOST_FALSE_ALARMS}
+    return {"river: ADWIN": lambda: drift.ADWIN(clock=1), "river: PageHinkley": drift.PageHinkley} | {
+        f"river: PageHinkley, tuned to {most} false alarms a year": partial(page_hinkley, threshold)
+        for most, threshold in tuned.items()
+    }
+
+
+def alarms_of_peer(make: Callable[[], Any], expected: float, observed: np.ndarray) -> list[bool]:
+    """Alarms of a detector that sees wins over expected wins; it starts anew by itself."""
+    detector, alarms = make(), []
+    for ratio in (observed / expected).tolist():
+        detector.update(ratio)
+        alarms.append(bool(detector.drift_detected))
     return alarms
 
 
@@ -312,29 +353,33 @@ def nights(past: list[Profile], later: list[Profile]) -> tuple[bool, bool]:
 
 def report(results: dict, write: bool) -> None:
     """Print the tables, and put them into the document when asked to."""
-    quiet = dict(results["quiet"])
+    about = f"{tables.machine()}, {results['seconds']:.0f} s."
+    made = {"quiet": _quiet_table, "delays": _delay_tables, "faults": _fault_table}
+    for name in made.keys() & results.keys():
+        text = f"{about} {made[name](results[name])}"
+        print(f"\n{text}")
+        if write:
+            tables.write(DOCUMENT, name, text)
+
+
+def _quiet_table(measured: dict[str, float]) -> str:
+    quiet = dict(measured)
     years, weekly = quiet.pop("years"), quiet.pop("early wins")
     total = quiet["T1 pages"] + quiet["T2 alarms"] + quiet["T3 alarms"]
     lines = [[name, f"{value:.2f}"] for name, value in quiet.items()]
     lines.append(["**pages: T1, T2 and T3 together**", f"**{total:.2f}**"])
-    about = f"{tables.machine()}, {results['seconds']:.0f} s."
-    parts = {
-        "quiet": f"{about} {years} quiet years, {weekly:.0f} early wins a week.\n\n"
-        + tables.markdown(["a quiet year has", "mean"], lines),
-        "delays": about
-        + "\n\n"
-        + "\n\n".join(delay_table(float(f), t) for f, t in results["delays"].items()),
-        "faults": about
-        + "\n\n"
-        + tables.markdown(
-            ["fault (60 rows a day)", "held back on the first night", "paged within three"],
-            [[name, f"{100 * a:.0f} %", f"{100 * b:.0f} %"] for name, (a, b) in results["faults"].items()],
-        ),
-    }
-    for name, text in parts.items():
-        print(f"\n{text}")
-        if write:
-            tables.write(DOCUMENT, name, text)
+    said = f"{years} quiet years, {weekly:.0f} early wins a week."
+    return f"{said}\n\n{tables.markdown(['a quiet year has', 'mean'], lines)}"
+
+
+def _delay_tables(delays: dict[str, dict]) -> str:
+    return "\n\n" + "\n\n".join(delay_table(float(fall), found) for fall, found in delays.items())
+
+
+def _fault_table(shares: dict[str, list[float]]) -> str:
+    rows = [[name, f"{100 * a:.0f} %", f"{100 * b:.0f} %"] for name, (a, b) in shares.items()]
+    header = ["fault (60 rows a day)", "held back on the first night", "paged within three"]
+    return "\n\n" + tables.markdown(header, rows)
 
 
 def delay_table(fall: float, delays: dict[str, dict[str, list[float]]]) -> str:
