@@ -18,7 +18,7 @@ run: .venv/run.stamp ## install, start the embedded Postgres, fill it with a sim
 test: export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv/var/numba
 test: .venv/dev.stamp lint ## everything CI runs: lint, types, import contracts, tests
 	@$(BIN)/leadscore warmup
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	@echo "once more without the compiler:"
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(INTERPRETED)
 

@@ -47,3 +47,9 @@ def owner(database: Database) -> Iterator[psycopg.Connection]:
     """An autocommitting connection of the owner."""
     with database.connect(autocommit=True) as connection:
         yield connection
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: at the end, one of them would keep a single worker busy."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
