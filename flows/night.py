@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from features.sources import Sources
 from flows import promotion
 from flows.adapters import score_runs
 from flows.adapters.database import Database, DatabaseUnavailableError, exclusive, open_database
-from flows.adapters.migrations import SourceError, installed_source, migrate
+from flows.adapters.migrations import migrate, today
 from flows.adapters.registry import Registry, open_registry
 from flows.adapters.settings import Settings
 from flows.adapters.source_reader import SetAside
@@ -104,18 +104,9 @@ def with_given(
     """Run a flow of one argument, the date, with resources that are already open."""
     token = _GIVEN.set((settings, database, progress))
     try:
-        return run(as_of or _today(database))
+        return run(as_of or today(database))
     finally:
         _GIVEN.reset(token)
-
-
-def _today(database: Database) -> date:
-    source = installed_source(database)
-    if source is None:
-        raise SourceError(
-            "no source is installed: run `leadscore simulate`, `leadscore import`, or install an adapter"
-        )
-    return source.clock or datetime.now(UTC).date()
 
 
 @contextmanager
@@ -127,7 +118,7 @@ def open_night(
         _resources() as (settings, database, progress),
         exclusive(database, "nightly", patience_seconds),
     ):
-        day = as_of or _today(database)
+        day = as_of or today(database)
         night = Night(settings, database, progress, open_registry(settings, database), day)
         repaired = promotion.repair(database, night.registry, settings.model_key)
         if repaired is not None:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -183,6 +183,21 @@ def installed_source(database: Database) -> Source | None:
     with database.connect() as connection:
         row = connection.execute("SELECT adapter, clock, physical_schema FROM leadscore.source").fetchone()
     return Source(*row) if row else None
+
+
+def today(database: Database) -> date:
+    """Return the data's clock, else the calendar's day (UTC).
+
+    Raises
+    ------
+    SourceError : no adapter is installed yet.
+    """
+    source = installed_source(database)
+    if source is None:
+        raise SourceError(
+            "no source is installed: run `leadscore simulate`, `leadscore import`, or install an adapter"
+        )
+    return source.clock or datetime.now(UTC).date()
 
 
 def missing_columns(database: Database) -> list[Missing]:

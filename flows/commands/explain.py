@@ -120,12 +120,11 @@ def _sheet(lead: Mapping[str, Any]) -> RenderableType:
 
 
 def _bars(title: str, reasons: Sequence[Mapping[str, Any]], strongest: float) -> RenderableType:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1), title=title, title_justify="left")
-    for name in ("", "log-odds", "why"):
-        table.add_column(name, justify="right" if name == "log-odds" else "left")
+    from flows.commands.plain_table import plain_table
+
+    table = plain_table("", "log-odds", "why", words=("", "why"), title=title)
     for reason in reasons:
         effect = reason["effect"]
         length = max(1, round(_BAR_WIDTH * abs(effect) / strongest))

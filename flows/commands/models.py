@@ -171,11 +171,10 @@ def _one(version: ModelVersion, scores: str | None = None, **more: Any) -> Answe
 
 
 def _table(versions: list[ModelVersion]) -> Table:
-    from rich.table import Table
+    from flows.commands.plain_table import plain_table
 
-    table = Table(box=None, padding=(0, 1))
-    for name in ("version", "created (UTC)", "alias", *_SHOWN_METRICS):
-        table.add_column(name.replace("_", " "), justify="left" if name == "alias" else "right")
+    measured = [name.replace("_", " ") for name in _SHOWN_METRICS]
+    table = plain_table("version", "created (UTC)", "alias", *measured, words=("alias",))
     for version in versions:
         metrics = [version.metrics.get(name) for name in _SHOWN_METRICS]
         table.add_row(
@@ -188,11 +187,10 @@ def _table(versions: list[ModelVersion]) -> Table:
 
 
 def _decisions_table(found: list[Decision]) -> Table:
-    from rich.table import Table
+    from flows.commands.plain_table import plain_table
 
-    table = Table(box=None, padding=(0, 1))
-    for name in ("as of", "kind", "verdict", "state", "champion", "challenger", "cause", "why not"):
-        table.add_column(name, overflow="fold")
+    names = ("as of", "kind", "verdict", "state", "champion", "challenger", "cause", "why not")
+    table = plain_table(*names, words=names)
     for one in found:
         table.add_row(
             str(one.as_of),

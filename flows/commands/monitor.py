@@ -28,12 +28,12 @@ def monitor(*, as_of: AsOf = None, output: Output = DEFAULT_OUTPUT) -> Answer:
 
 def _shown(summary: Mapping[str, Any]) -> Group:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1))
-    for name in ("monitor", "what it says", "statistic", "alarm at", "what it did"):
-        table.add_column(name, justify="right" if name in ("statistic", "alarm at") else "left")
+    from flows.commands.plain_table import plain_table
+
+    words = ("monitor", "what it says", "what it did")
+    table = plain_table("monitor", "what it says", "statistic", "alarm at", "what it did", words=words)
     for one in sorted(summary["drift"], key=lambda row: not row["fired"]):
         numbers = [f"{one[name]:.3g}" for name in ("statistic", "threshold")]
         style = "bold yellow" if one["fired"] else ""

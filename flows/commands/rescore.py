@@ -99,12 +99,12 @@ def rescore_now(
 
 def _sheet(answer: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1))
-    for name in ("lead", "status", "score", "grade", "probability", "published", "why"):
-        table.add_column(name, justify="right" if name in ("score", "probability", "published") else "left")
+    from flows.commands.plain_table import plain_table
+
+    names = ("lead", "status", "score", "grade", "probability", "published", "why")
+    table = plain_table(*names, words=("lead", "status", "grade", "why"))
     for lead in answer["leads"]:
         published = lead["published"] or {}
         shown = ("-" if value is None else str(value) for value in (lead["score"], lead["grade"]))

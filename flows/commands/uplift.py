@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -12,8 +12,6 @@ from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, d
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-    from flows.adapters.database import Database
 
 _VERDICTS = {"more": "more", "fewer": "fewer", "tie": "a tie"}
 _MEANING = {
@@ -50,26 +48,16 @@ def uplift(
         raise UsageError(f"--until {until} lies before --since {since}")
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
         from flows.adapters.experiment import drawn_leads
+        from flows.adapters.migrations import today
         from flows.uplift_report import uplift_report
 
-        day = as_of or _today(database)
+        day = as_of or today(database)
         with progress.stage("read the experiment"):
             leads = drawn_leads(database, settings.model_key, day, settings.horizon_days, since, until)
         with progress.stage("estimate"):
             report = uplift_report(leads, day, settings.horizon_days, settings.reporting_lag_days)
     report |= {"since": since, "until": until}
     return Answer(report, lambda: _sheet(report))
-
-
-def _today(database: Database) -> date:
-    from flows.adapters.migrations import installed_source
-
-    source = installed_source(database)
-    if source is None:
-        raise LookupError(
-            "there is no source yet: run `leadscore run`, or `leadscore import` your data first"
-        )
-    return source.clock or datetime.now(UTC).date()
 
 
 def _sheet(report: Mapping[str, Any]) -> Group:
@@ -90,7 +78,11 @@ def _sheet(report: Mapping[str, Any]) -> Group:
 
 
 def _arms(arms: list[Mapping[str, Any]]) -> Any:
-    table = _table("arm", "leads", "settled", "converted", "conversion", "worked by people")
+    from flows.commands.plain_table import plain_table
+
+    table = plain_table(
+        "arm", "leads", "settled", "converted", "conversion", "worked by people", words=("arm",)
+    )
     for arm in arms:
         shares = [_percent(arm[name]) for name in ("conversion", "worked_by_people")]
         counts = [f"{arm[name]:,}" for name in ("n_leads", "n_settled", "n_converted")]
@@ -101,12 +93,16 @@ def _arms(arms: list[Mapping[str, Any]]) -> Any:
 def _contrast(report: Mapping[str, Any], contrast: str, meaning: str) -> list[Any]:
     from rich.text import Text
 
+    from flows.commands.plain_table import plain_table
+
     rows = [row for row in report["effects"] if row["contrast"] == contrast]
     told = [row for row in rows if row["problem"] is None]
     heading = Text.assemble((contrast, "bold"), f"  {meaning}")
     if not told:
         return [heading, Text(f"too few: {rows[0]['problem']}")]
-    table = _table("", "with", "without", "effect", "95 % interval", "times", "seen from", "")
+    table = plain_table(
+        "", "with", "without", "effect", "95 % interval", "times", "seen from", "", words=("",)
+    )
     for row in told:
         show = _percent if row["outcome"] == "conversion" else _money
         times = "-" if row["times"] is None else f"{row['times']:.2f}x"
@@ -138,12 +134,3 @@ def _percent(value: float | None, sign: str = "") -> str:
 
 def _money(value: float, sign: str = "") -> str:
     return f"{value:{sign},.2f}"
-
-
-def _table(*columns: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1))
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i in (0, 7) else "right", no_wrap=i > 0)
-    return table
