@@ -17,7 +17,7 @@ from flows.adapters.settings import Settings
 from flows.artefact_checks import segments_of
 from flows.challenger import Challenge
 from flows.data_facts import DataFacts, NightRows, data_facts, differences, night_rows
-from flows.evidence import evidence_metrics
+from flows.evidence import NEWEST, evidence_metrics
 from flows.lead_model import LabelDefinition, LeadModel
 from flows.newest_labels import newest_labels
 from flows.open_leads import OpenLeads
@@ -115,7 +115,8 @@ def register(
 
 def _keep_evidence(night: "Night", trained: Trained, version: ModelVersion) -> None:
     key, protocol = night.settings.model_key, trained.evaluation.protocol
-    replace_evidence(night.database, key, str(version.version), night.as_of, protocol, trained.evidence)
+    found = {NEWEST: trained.evidence}
+    replace_evidence(night.database, key, str(version.version), night.as_of, protocol, found)
     night.registry.attach_json(
         version.run_id, "evidence.json", {"rows": [asdict(one) for one in trained.evidence]}
     )

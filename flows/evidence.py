@@ -24,6 +24,8 @@ _OF_CONVERSIONS = frozenset(
 """Where nothing converted, draws say nothing: three in the number of leads is still likely (95 %)."""
 
 BY_SCORE, AT_RANDOM = "score", "at random"
+NEWEST, POOLED = "newest", "all"
+"""Where evidence comes from: the newest cohort, or rolling origins together; the date of one by itself."""
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,15 @@ from typing import Any
 from prefect import flow
 
 from flows.adapters.database import Database
-from flows.adapters.evidence_table import replace_rolling_evidence
+from flows.adapters.evidence_table import replace_evidence
 from flows.adapters.settings import Settings
 from flows.dataset import history
-from flows.evidence import Evidence, evidence_metrics
-from flows.nightly import Night, load_champion, open_night, read, with_given
+from flows.evidence import POOLED, Evidence, evidence_metrics
+from flows.night import Night, open_night, with_given
+from flows.nightly import load_champion, read
 from flows.progress import Progress
 from flows.recipes import recipe_of
-from flows.rolling_evidence import N_ORIGINS, POOLED, rolling_cohorts, rolling_evidence
+from flows.rolling_evidence import N_ORIGINS, rolling_cohorts, rolling_evidence
 
 
 @flow(name="evidence", persist_result=False)
@@ -34,7 +35,7 @@ def evidence_over_origins(as_of: date | None = None, n_origins: int = N_ORIGINS)
         )
         with night.progress.stage("file the evidence"):
             key = night.settings.model_key
-            replace_rolling_evidence(night.database, key, str(version.version), night.as_of, protocol, found)
+            replace_evidence(night.database, key, str(version.version), night.as_of, protocol, found)
             _keep_in_mlflow(night, version.run_id, protocol, found)
             _show_in_prefect(found)
         return _summary(night, version.version, protocol, found)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from flows.evidence import NEWEST, POOLED
+
 Row = Mapping[str, Any]
 Measures = Mapping[str, Mapping[str, Row]]
 
-_NEWEST, _ALL = "newest", "all"
 _NEEDED = {"conversion_of_called", "decile_conversion"}
 
 _VERDICTS = {
@@ -28,9 +29,9 @@ def render_evidence(rows: Sequence[Row]) -> str:
     """Return the section as HTML of rows of `scoring.evidence`; nothing where nothing was measured."""
     by_origin: dict[str, dict[str, dict[str, Row]]] = {}
     for row in rows:
-        measures = by_origin.setdefault(row.get("origin", _NEWEST), {})
+        measures = by_origin.setdefault(row.get("origin", NEWEST), {})
         measures.setdefault(row["measure"], {})[row["subject"]] = row
-    newest, rolling = by_origin.pop(_NEWEST, {}), by_origin.pop(_ALL, {})
+    newest, rolling = by_origin.pop(NEWEST, {}), by_origin.pop(POOLED, {})
     parts = []
     if newest.keys() >= _NEEDED:
         parts = [f"<p>{headline(newest)}</p>{_columns(_ways(newest), _deciles(newest), _segments(newest))}"]

@@ -7,7 +7,8 @@ from prefect import flow
 
 from flows.adapters.database import Database
 from flows.adapters.settings import Settings
-from flows.nightly import open_night, read, with_given
+from flows.night import open_night, with_given
+from flows.nightly import read
 from flows.progress import Progress
 from flows.watch import watch_night
 

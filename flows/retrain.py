@@ -9,7 +9,8 @@ from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
 from flows.adapters.settings import Settings
 from flows.champion import Champion
-from flows.nightly import Night, can_score, load_champion, open_night, publish_scores, read, score, with_given
+from flows.night import Night, open_night, with_given
+from flows.nightly import can_score, load_champion, publish_scores, read, score
 from flows.progress import Progress
 from flows.search import search, why_rest
 from flows.watch import watch_data

@@ -15,12 +15,11 @@ from features.sources import Sources
 from flows.adapters.settings import Settings
 from flows.backtest import Backtest, Predict, backtest, of_recipe
 from flows.dataset import History
-from flows.evidence import BY_SCORE, Cohort, Evidence, evidence
+from flows.evidence import BY_SCORE, POOLED, Cohort, Evidence, evidence
 from flows.floors import SOURCE, capacity_share, floors
 from flows.recipes import Recipe
 
 N_ORIGINS = 12
-POOLED = "all"
 _OF_ONE_ORIGIN = frozenset({"conversion_of_called", "gain_over", "times_as_many", "forecast_to_observed"})
 
 
@@ -62,16 +61,16 @@ def _cohort(
 ) -> Cohort:
     """The leads that were open on an origin, also by what is known today, and every way to rank them."""
     rows = past.labels.snapshots == np.datetime64(day, "D")
-    is_open = ~past.labels.is_void(past.as_of)[rows]
-    frame, _, _ = past.take(rows & ~past.labels.is_void(past.as_of))
+    is_open = ~past.labels.is_void(past.as_of)
+    frame, _, _ = past.take(rows & is_open)
     simple = floors(frame, past.known_at(day, recipe, settings), settings.random_state)
-    peers = {name: found.p[name][day][is_open] for name in found.p if name != BY_SCORE}
+    peers = {name: found.p[name][day][is_open[rows]] for name in found.p if name != BY_SCORE}
     has_source = SOURCE in frame.columns
     return Cohort(
         leads=frame["lead_id"].to_numpy(),
         days=np.full(frame.height, np.datetime64(day, "D")),
-        y=found.y[day][is_open],
-        p=found.p[BY_SCORE][day][is_open],
+        y=found.y[day][is_open[rows]],
+        p=found.p[BY_SCORE][day][is_open[rows]],
         segments=frame[SOURCE] if has_source else pl.Series([None] * frame.height, dtype=pl.String),
         floors=simple | peers,
         capacity=capacity,

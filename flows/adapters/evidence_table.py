@@ -9,10 +9,7 @@ from psycopg.rows import dict_row
 
 from flows.adapters.database import Database
 from flows.adapters.score_runs import ROLE
-from flows.evidence import Evidence
-
-NEWEST = "newest"
-"""Origin of what was measured on the newest cohort; others are `all` or the date of a rolling origin."""
+from flows.evidence import NEWEST, Evidence
 
 _DELETE = """
     DELETE FROM scoring.evidence
@@ -46,27 +43,20 @@ def replace_evidence(
     model_version: str,
     as_of: date,
     protocol: str,
-    rows: Iterable[Evidence],
-) -> None:
-    """Write the evidence on a model version, in place of what was said of it before."""
-    _replace(database, model_key, model_version, as_of, protocol, {NEWEST: rows})
-
-
-def replace_rolling_evidence(
-    database: Database,
-    model_key: str,
-    model_version: str,
-    as_of: date,
-    protocol: str,
     by_origin: Mapping[str, Iterable[Evidence]],
 ) -> None:
-    """Write the evidence over rolling origins on a version's recipe, in place of what was said of it before.
+    """Write the evidence on a model version, in place of what was said of it before.
 
     Parameters
     ----------
-    by_origin : `all` and the dates of origins, as `flows.rolling_evidence.rolling_evidence` returns them.
+    by_origin : what was measured on the newest cohort, under `newest`, or over rolling origins: `all` and
+        their dates, as `flows.rolling_evidence.rolling_evidence` returns them; one leaves the other as it is.
     """
-    _replace(database, model_key, model_version, as_of, protocol, by_origin)
+    about = {"model_key": model_key, "model_version": model_version, "as_of": as_of, "protocol": protocol}
+    written = [about | {"origin": origin} | asdict(row) for origin, rows in by_origin.items() for row in rows]
+    with database.connect(ROLE) as connection, connection.cursor() as cursor:
+        cursor.execute(_DELETE, [model_key, model_version, NEWEST in by_origin])
+        cursor.executemany(_INSERT, written)
 
 
 def evidence_on(database: Database, model_key: str, model_version: str) -> list[dict[str, Any]]:
@@ -77,18 +67,3 @@ def evidence_on(database: Database, model_key: str, model_version: str) -> list[
     asked = {"model_key": model_key, "model_version": model_version}
     with database.connect(ROLE) as connection, connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(_SELECT, asked).fetchall()
-
-
-def _replace(
-    database: Database,
-    model_key: str,
-    model_version: str,
-    as_of: date,
-    protocol: str,
-    by_origin: Mapping[str, Iterable[Evidence]],
-) -> None:
-    about = {"model_key": model_key, "model_version": model_version, "as_of": as_of, "protocol": protocol}
-    written = [about | {"origin": origin} | asdict(row) for origin, rows in by_origin.items() for row in rows]
-    with database.connect(ROLE) as connection, connection.cursor() as cursor:
-        cursor.execute(_DELETE, [model_key, model_version, NEWEST in by_origin])
-        cursor.executemany(_INSERT, written)

@@ -48,13 +48,20 @@ def _sheet(summary: Mapping[str, Any]) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    found = {(row["measure"], row["subject"]): row for row in summary["origins"]["all"]}
+    from flows.evidence import POOLED
+
+    weeks = dict(summary["origins"])
+    found = {(row["measure"], row["subject"]): row for row in weeks.pop(POOLED)}
     parts = [Text(summary["protocol"]), Text()]
-    return Group(*parts, _ways(found), Text(), _weeks(summary["origins"]))
+    return Group(*parts, _ways(found), Text(), _weeks(weeks))
 
 
 def _ways(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> Any:
-    table = _table("leads called", "converted", "95 % interval", "score brings", "")
+    from flows.commands.plain_table import plain_table
+
+    table = plain_table(
+        "leads called", "converted", "95 % interval", "score brings", "", words=("leads called", "")
+    )
     for (measure, way), row in found.items():
         if measure != "conversion_of_called":
             continue
@@ -69,10 +76,12 @@ def _ways(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> Any:
     return table
 
 
-def _weeks(origins: Mapping[str, list[Mapping[str, Any]]]) -> Any:
-    table = _table("open on", "by score", "at random", "times")
-    for day in sorted(origins.keys() - {"all"}):
-        found = {(row["measure"], row["subject"]): row for row in origins[day]}
+def _weeks(weeks: Mapping[str, list[Mapping[str, Any]]]) -> Any:
+    from flows.commands.plain_table import plain_table
+
+    table = plain_table("open on", "by score", "at random", "times", words=("open on",))
+    for day, rows in sorted(weeks.items()):
+        found = {(row["measure"], row["subject"]): row for row in rows}
         score, chance = (found.get(("conversion_of_called", way)) for way in ("score", "at random"))
         if score is None or chance is None:
             table.add_row(day, "no conversions", "", "")
@@ -92,12 +101,3 @@ def _interval(row: Mapping[str, Any], form: str) -> str:
 def _bracketed(row: Mapping[str, Any]) -> str:
     interval = _interval(row, "{:.2f}")
     return f" ({interval})" if interval else ""
-
-
-def _table(*columns: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1))
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i in (0, 4) else "right", no_wrap=True)
-    return table

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from flows.adapters.database import Database
-from flows.adapters.evidence_table import evidence_on, replace_evidence, replace_rolling_evidence
+from flows.adapters.evidence_table import evidence_on, replace_evidence
 from flows.dataset import TrainingSet
 from flows.evidence import Cohort, Evidence, evidence, evidence_metrics
 from flows.evidence_section import render_evidence
@@ -134,7 +134,7 @@ def test_capacity_is_a_days_calls_of_active_owners():
 
 def test_the_table_keeps_the_newest_evidence_of_each_version(database: Database, measured: list[Evidence]):
     for rows in (measured[:3], measured):
-        replace_evidence(database, "k", "7", date(2026, 5, 1), "the newest mature cohort", rows)
+        replace_evidence(database, "k", "7", date(2026, 5, 1), "the newest mature cohort", {"newest": rows})
     stored = evidence_on(database, "k", "7")
     as_given = {(row.measure, row.subject): asdict(row) for row in measured}
     assert {
@@ -147,10 +147,11 @@ def test_the_table_keeps_the_newest_evidence_of_each_version(database: Database,
 def test_evidence_over_origins_stands_beside_it_and_the_newest_is_shown(
     database: Database, measured: list[Evidence]
 ):
-    replace_evidence(database, "beside", "7", date(2026, 5, 1), "the newest mature cohort", measured)
+    of_newest = {"newest": measured}
+    replace_evidence(database, "beside", "7", date(2026, 5, 1), "the newest mature cohort", of_newest)
     for day, version in ((date(2026, 5, 2), "6"), (date(2026, 5, 3), "5"), (date(2026, 5, 3), "5")):
         by_origin = {"all": measured[:4], "2026-02-01": measured[:2]}
-        replace_rolling_evidence(database, "beside", version, day, f"weeks as of {day}", by_origin)
+        replace_evidence(database, "beside", version, day, f"weeks as of {day}", by_origin)
     stored = evidence_on(database, "beside", "7")
     assert [sum(row["origin"] == origin for row in stored) for origin in ("newest", "all", "2026-02-01")] == [
         len(measured), 4, 2,
