@@ -16,10 +16,8 @@ from flows.exclusion import NO_RULES
 from flows.pooled_prior import UNKNOWN, PooledPrior, pooled_prior
 from flows.score_mapping import ScoreMapping
 from flows.scoring import in_places, stamped
-from flows.status import INSUFFICIENT, POOLED_PRIOR, RULE, SCORED, standing
+from flows.status import INSUFFICIENT, NO_MODEL, POOLED_PRIOR, RULE, SCORED, standing
 
-NO_MODEL = "none"
-"""Stands in `model_version` where no model made the scores."""
 BANDS_DAYS = (7, 30)
 _BLANK = pl.DataFrame(
     schema={

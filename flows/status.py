@@ -16,6 +16,8 @@ from flows.exclusion import excluded
 SCORED, KEPT_LAST, INSUFFICIENT = "scored", "kept_last_on_error", "insufficient_data"
 TOO_YOUNG, CLOSED, EXCLUDED, OPTED_OUT = "too_young", "closed", "excluded", "opted_out"
 OWN_MODEL, POOLED_PRIOR, RULE = "own_model", "pooled_prior", "rule"
+NO_MODEL = "none"
+"""Stands in `model_version` where no model made the scores."""
 
 CLOSED_FOR = timedelta(days=7)
 """So long a closed lead stays in the table, so that who missed a night still hears of it."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from flows.adapters.database import Database
 from flows.adapters.score_runs import ROLE
 from flows.adapters.settings import Settings
-from flows.first_nights import NO_MODEL
 from flows.lead_model import LeadModel
+from flows.status import NO_MODEL
 
 _IN_FORCE = """
     SELECT run_id, run.as_of_date, run.model_version, run.inputs ->> 'mlflow_run_id'

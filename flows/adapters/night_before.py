@@ -9,9 +9,9 @@ from flows.adapters import score_tables
 from flows.adapters.database import Database
 from flows.adapters.registry import Registry, RegistryError
 from flows.adapters.score_runs import ROLE
-from flows.first_nights import NO_MODEL
 from flows.lead_model import LeadModel
 from flows.score_changes import NightBefore
+from flows.status import NO_MODEL
 
 log = logging.getLogger(__name__)
 
