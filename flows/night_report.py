@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,27 +45,48 @@ def finish(
     dict
         The night's summary, JSON-able.
     """
-    if night.run is None:
-        raise RuntimeError("only a recorded night has an end to report")
     top = top_leads(sources, scores)
     moved = _moved(night)
     shown = evidence_on(night.database, night.settings.model_key, str(champion.version.version))
-    path = report_path(night, night.run)
+    path = report_path(night)
     with night.progress.stage("report"):
         write_report(path, _page(night, champion, scores, top, hindsight, memory, shown, moved))
         if champion.trained is not None:
             night.registry.attach_report(champion.version.run_id, path)
-    summary = {
-        "run_id": night.run.run_id,
+    of_model = training_summary(night, champion) | {"churn": None if moved is None else moved.to_dict()}
+    summary = night_summary(night, OWN_MODEL, scores, top, of_model, hindsight, memory, path)
+    close(night, summary, _model_inputs(champion), shown)
+    return summary
+
+
+def night_summary(
+    night: "Night",
+    tier: str,
+    scores: pl.DataFrame,
+    top: Sequence[Mapping[str, Any]],
+    of_model: Mapping[str, Any],
+    hindsight: Evaluation | None,
+    memory: PeakMemory,
+    path: Path,
+) -> dict[str, Any]:
+    """Return what any night says of itself, JSON-able, with what `of_model` adds.
+
+    Parameters
+    ----------
+    tier : where the numbers come from.
+    scores, top : rows of `scoring.lead_score`, and the best of them as `top_leads` returns them.
+    path : of the report.
+    """
+    return {
+        "run_id": recorded(night).run_id,
         "status": "published",
         "as_of": night.as_of,
-        "tier": OWN_MODEL,
-        "why_no_model": None,
+        "tier": tier,
+        "why_no_model": night.why_no_model,
         "n_open_leads": (scores["status"] != CLOSED).sum(),
         "n_scored": scores["probability"].is_not_null().sum(),
-        **training_summary(night, champion),
+        **of_model,
         "hindsight": None if hindsight is None else hindsight.as_dict(),
-        "churn": None if moved is None else moved.to_dict(),
         "wall_seconds": {name: round(value, 3) for name, value in night.progress.seconds.items()},
         "peak_rss_mb": round(memory.peak_rss_mb, 1),
         "report_path": str(path),
@@ -73,14 +95,36 @@ def finish(
         "warnings": night.warnings,
         "top_leads": [{k: v for k, v in lead.items() if k != "reasons"} for lead in top],
     }
-    score_runs.finish_run(night.database, night.run, counts(summary), _inputs(night, champion))
-    show_in_prefect(summary, shown)
-    return summary
 
 
-def report_path(night: "Night", run: score_runs.Run) -> Path:
+def close(
+    night: "Night",
+    summary: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    evidence: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Close the run's record with the summary's counts and what the scores were made from; tell Prefect."""
+    data = {"data_sha256": night.data_sha256, "conversion_sql_sha256": night.label.conversion_sql_sha256}
+    counts = {name: summary[name] for name in _RECORDED}
+    score_runs.finish_run(night.database, recorded(night), counts, {**data, **inputs})
+    _show_in_prefect(summary, evidence)
+
+
+def recorded(night: "Night") -> score_runs.Run:
+    """Return the night's run.
+
+    Raises
+    ------
+    RuntimeError : the night keeps no record.
+    """
+    if night.run is None:
+        raise RuntimeError("only a recorded night has an end to report")
+    return night.run
+
+
+def report_path(night: "Night") -> Path:
     """Where a night's report lies."""
-    return night.settings.root / "reports" / f"{night.as_of}-run{run.run_id}.html"
+    return night.settings.root / "reports" / f"{night.as_of}-run{recorded(night).run_id}.html"
 
 
 def training_summary(night: "Night", champion: Champion) -> dict[str, Any]:
@@ -127,12 +171,7 @@ def _page(
     cohort, evaluation = recipe["evaluation_cohort"], recipe["evaluation"]
     training, mapping = model.training_range, recipe["score_mapping"]
     facts: dict[str, Any] = {
-        "as of": night.as_of,
-        "open leads": (scores["status"] != CLOSED).sum(),
-        "by status": ", ".join(
-            f"{status} {n:,}" for status, n in sorted(scores["status"].value_counts().rows())
-        ),
-        "numbers from": OWN_MODEL,
+        **facts_of_scores(night, OWN_MODEL, scores),
         "model version": champion.version.version,
         "trained": f"as of {training.as_of}, snapshots {training.first_snapshot} to {training.last_snapshot}",
         "recipe": recipe_of(recipe).describe(),
@@ -160,7 +199,7 @@ def _page(
         y=np.asarray(cohort["y"], dtype=np.float64),
         p=np.asarray(cohort["p"], dtype=np.float64),
         scores=scores["probability"].drop_nulls().to_numpy(),
-        top_leads=[_line(lead) for lead in top],
+        top_leads=[top_line(lead) for lead in top],
         facts=facts,
         set_aside=set_aside(night),
         seconds=night.progress.seconds,
@@ -188,9 +227,22 @@ def drift(night: "Night") -> Drift:
     return Drift(found, open_pages(night.database, key), night.watched.notes)
 
 
-def _line(lead: Mapping[str, Any]) -> TopLead:
-    signs = [reason["sign"] for reason in json.loads(lead["reasons"] or "[]")[:3]]
-    reasons = [ReasonLine(lead[f"reason_{i + 1}"], sign) for i, sign in enumerate(signs)]
+def facts_of_scores(night: "Night", tier: str, scores: pl.DataFrame) -> dict[str, Any]:
+    """Return what the page of any night says of its scores."""
+    by_status = sorted(scores["status"].value_counts().rows())
+    return {
+        "as of": night.as_of,
+        "open leads": (scores["status"] != CLOSED).sum(),
+        "by status": ", ".join(f"{status} {n:,}" for status, n in by_status),
+        "numbers from": tier,
+    }
+
+
+def top_line(lead: Mapping[str, Any]) -> TopLead:
+    """Return a lead of `top_leads` as the page shows it; reasons of a rule push neither way."""
+    signs = [reason["sign"] for reason in json.loads(lead["reasons"] or "[]")]
+    words = [lead[f"reason_{i}"] for i in (1, 2, 3) if lead[f"reason_{i}"]]
+    reasons = [ReasonLine(*line) for line in zip_longest(words, signs[: len(words)], fillvalue="")]
     name = ", ".join(part for part in (lead["title"], lead["company"]) if part) or lead["lead_id"]
     return TopLead(lead["rank"], lead["lead_id"], name, lead["probability"], reasons)
 
@@ -217,22 +269,15 @@ _RECORDED = (
 )
 
 
-def counts(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a summary is kept with the run."""
-    return {name: summary[name] for name in _RECORDED}
-
-
-def _inputs(night: "Night", champion: Champion) -> dict[str, Any]:
+def _model_inputs(champion: Champion) -> dict[str, Any]:
     return {
-        "data_sha256": night.data_sha256,
-        "conversion_sql_sha256": night.label.conversion_sql_sha256,
         "model_version": champion.version.version,
         "mlflow_run_id": champion.version.run_id,
         "code_version": champion.model.code_version,
     }
 
 
-def show_in_prefect(summary: Mapping[str, Any], evidence: Sequence[Mapping[str, Any]]) -> None:
+def _show_in_prefect(summary: Mapping[str, Any], evidence: Sequence[Mapping[str, Any]]) -> None:
     """Leave the night in numbers as artefacts of the flow run, where there is one."""
     from prefect.artifacts import create_table_artifact
     from prefect.context import get_run_context
