@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_report import report
-from drift_worlds import DRIFTED, HARMED, KINDS, QUIET
+from drift_worlds import KINDS, QUIET
 from tables import write
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "drift.md"
@@ -38,9 +38,6 @@ TRIES, QUICK_TRIES = 25, 4
 """Poisoned nights a quiet world."""
 MONITORS, QUICK_MONITORS = (100, 600), (2, 100)
 """Quiet years, and runs per detection delay."""
-FULL_SEEDS = 2
-"""Every policy runs on the first so many seeds, for the tables; later seeds run what the claims compare."""
-CLAIMED = (*QUIET, *DRIFTED)
 
 
 def main() -> None:
@@ -97,10 +94,9 @@ def _tasks(options: argparse.Namespace, urls: Any) -> Iterator[tuple[str, Any, t
     for seed in range(options.first_seed, options.seeds):
         for kind in options.kinds:
             url, what = urls(f"{kind}_{seed}"), (kind, seed, options.leads)
-            is_full = seed < FULL_SEEDS and not options.quick
-            if "worlds" in options.parts and (is_full or kind in CLAIMED):
-                yield f"{kind} {seed}", one_world, (url, *what, is_full, tries)
-            if "river" in options.parts and is_full:
+            if "worlds" in options.parts:
+                yield f"{kind} {seed}", one_world, (url, *what, options.quick, tries)
+            if "river" in options.parts and not options.quick:
                 yield f"river {kind} {seed}", river, (urls(f"river_{kind}_{seed}"), *what)
     if "streams" in options.parts:
         yield "streams", streams, (options.quick,)
@@ -131,7 +127,7 @@ def together(files: list[Path]) -> dict[str, Any]:
     return {"runs": [], "poison": [], "streams": []} | found | {"leads": parts[0]["leads"]}
 
 
-def one_world(url: str, kind: str, seed: int, leads: int, is_full: bool, tries: int) -> dict[str, Any]:
+def one_world(url: str, kind: str, seed: int, leads: int, is_quick: bool, tries: int) -> dict[str, Any]:
     """Build a world, run every policy on it, and poison the quiet one."""
     from drift_fits import Fits
     from drift_loop import run_loop
@@ -145,10 +141,10 @@ def one_world(url: str, kind: str, seed: int, leads: int, is_full: bool, tries: 
     started = time.process_time()
     world = build_world(Database.from_url(url), kind, seed, leads)
     fits = Fits(world)
-    runs = [run_schedule(fits, schedule) for schedule in schedules(kind, is_full)]
+    runs = [run_schedule(fits, schedule) for schedule in schedules(kind, is_quick)]
     tuned = tuned_on_burn_in(runs)
     runs += [tuned] if tuned else []
-    runs += [run_loop(fits)] if is_full or kind in (*QUIET, *HARMED) else []
+    runs.append(run_loop(fits))
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
     poison = [promoted(world, tries, seed)] if kind == "none" else []
     return {"runs": found, "poison": poison, "cpu_seconds": time.process_time() - started}

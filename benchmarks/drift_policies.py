@@ -55,20 +55,18 @@ class Run:
         self.weeks.append(measure(self.world, night, p))
 
 
-def schedules(kind: str, is_full: bool) -> list[Schedule]:
+def schedules(kind: str, is_quick: bool) -> list[Schedule]:
     """Return the policies of a world beside the gated loop: all of them, or those that a claim compares."""
     expanding = WINDOWS["expanding"]
-    found = []
-    if is_full or kind in HARMED:
-        found.append(Schedule("PKBoost static", SOFT, None))
-        for name in ("LightGBM", "XGBoost"):
-            found.append(Schedule(f"{name} static", Learner(name.lower(), expanding), None))
-    if is_full or kind in QUIET:
-        found.append(Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY))
-    if is_full or kind in DRIFTED:
-        treatments = {MATURED_ONLY: PKBOOST, SOFT_LABELS: SOFT, FAKE_NEGATIVES: FAKE}
-        found += [Schedule(name, learner, MONTHLY) for name, learner in treatments.items()]
-    return found + _peers() if is_full else found
+    static = [Schedule("PKBoost static", SOFT, None)]
+    static += [Schedule(f"{n} static", Learner(n.lower(), expanding), None) for n in ("LightGBM", "XGBoost")]
+    nightly = [Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY)]
+    treatments = {MATURED_ONLY: PKBOOST, SOFT_LABELS: SOFT, FAKE_NEGATIVES: FAKE}
+    late = [Schedule(name, learner, MONTHLY) for name, learner in treatments.items()]
+    if not is_quick:
+        return static + nightly + late + _peers()
+    claimed = ((HARMED, static), (QUIET, nightly), (DRIFTED, late))
+    return [schedule for kinds, compared in claimed if kind in kinds for schedule in compared]
 
 
 def _peers() -> list[Schedule]:

@@ -9,17 +9,13 @@ from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
+from simulated_crm import simulated_crm, true_chances
 
 from flows.adapters.database import Database
-from flows.adapters.migrations import migrate
 from flows.adapters.settings import Settings
-from flows.adapters.source_reader import read_sources
-from flows.commands.data import load_simulated_crm
 from flows.dataset import History, history
 from flows.monitors.weeks import known_wins
-from flows.progress import Progress
 from simulator import Drift, SimulationConfig
-from simulator.truth import conversion_probability
 
 KINDS = ("none", "covariate", "prior", "concept", "delay", "gradual", "outage")
 QUIET = ("none", "covariate")
@@ -74,12 +70,10 @@ class World:
 def build_world(database: Database, kind: str, seed: int, n_leads: int) -> World:
     """Simulate, load, read and build one world; the database is reused and holds the newest one."""
     config = _config(kind, seed, n_leads)
-    migrate(database)
-    load_simulated_crm(database, config, Progress())
-    sources, _ = read_sources(database, config.end)
+    sources, hidden = simulated_crm(database, config)
     past = history(sources, config.end, settings(train_window_days=1000))
     nights = _nights(past, config)
-    truth = _truth(database, past)
+    truth = true_chances(hidden, past.frame.select("lead_id", "snapshot_date"), past.labels.horizon_days)
     wins = sources.outcome.filter(pl.col("is_conversion"))["amount"].drop_nulls()
     deal = float(wins.mean() or 0.0)  # type: ignore[arg-type]
     return World(kind, seed, past, truth, known_wins(sources), _drift_date(config), nights, deal)
@@ -106,20 +100,3 @@ def _nights(past: History, config: SimulationConfig) -> tuple[date, ...]:
     """Weekly snapshots from the first night on whose leads' outcome is known at the end."""
     days = np.unique(past.labels.snapshots[past.labels.is_mature(past.as_of)]).astype(date)
     return tuple(day for day in days if (day - config.start).days >= FIRST_NIGHT_DAYS)
-
-
-def _truth(database: Database, past: History) -> np.ndarray:
-    """Look up the true chance of every row; a lead that had ended unseen before its snapshot has none."""
-    with database.connect() as connection:
-        cursor = connection.execute("SELECT * FROM truth.lead")
-        names = [column.name for column in cursor.description or ()]
-        hidden = pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
-    keys = past.frame.select("lead_id", "snapshot_date")
-    found = pl.concat(
-        conversion_probability(hidden, day, past.labels.horizon_days)
-        .select("lead_id", "probability")
-        .with_columns(snapshot_date=pl.lit(day))
-        for day in keys["snapshot_date"].unique().to_list()
-    )
-    joined = keys.join(found, on=["lead_id", "snapshot_date"], how="left", maintain_order="left")
-    return joined["probability"].fill_null(0.0).to_numpy()

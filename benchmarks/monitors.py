@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import tables
+from monitor_peers import alarms_of_peer, peers
 
 from features.delay import DelayCurve
 from features.delay_estimation import estimate_delay_curve
@@ -43,7 +44,6 @@ EXPECTED = (8, 17, 33, 66)
 AIM_WEEKS = ("11", "8", "5-6", "3-4")
 FALLS = (0.4, 0.7)
 RUN_IN, RUN = 60, 104
-MOST_FALSE_ALARMS = (0.5, 0.01)
 RUN_IN_DAYS = 126
 FAULT_DAY = 99
 
@@ -229,6 +229,7 @@ def quiet_covariates(seed: int) -> int:
 def detection_delays(expected: int, fall: float, runs: int) -> dict[str, list[float]]:
     """Return per detector the median weeks to a fall, the share found in a year, false alarms a year."""
     rng = np.random.default_rng([expected, 3])
+    known = peers(expected, RUN_IN + RUN)
     rates = np.where(np.arange(RUN_IN + RUN) < RUN_IN, expected, (1 - fall) * expected)
     observed = rng.poisson(rates, (runs, RUN_IN + RUN))
     detectors: dict[str, Callable[[np.ndarray], list[bool]]] = {
@@ -237,7 +238,7 @@ def detection_delays(expected: int, fall: float, runs: int) -> dict[str, list[fl
         "dummy: always": lambda o: [True] * len(o),
         "dummy: never": lambda o: [False] * len(o),
         "dummy: every 13 weeks": lambda o: [bool((k + phase) % 13 == 0) for k in range(len(o))],
-        **{name: partial(alarms_of_peer, make, expected) for name, make in peers(expected).items()},
+        **{name: partial(alarms_of_peer, make, expected) for name, make in known.items()},
     }
     found: dict[str, list[float]] = {}
     for name, detector in detectors.items():
@@ -262,41 +263,6 @@ def alarms_of(observed: np.ndarray, expected: float, ratios: tuple[float, ...]) 
         alarms.append(state.low.detector >= THRESHOLD)
         if alarms[-1]:
             state = RateState()
-    return alarms
-
-
-def peers(expected: int) -> dict[str, Callable[[], Any]]:
-    """Return river's detectors by name, on their defaults and tuned to a weekly count; none without river."""
-    try:
-        from river import drift
-    except ImportError:
-        print("river is not installed: its detectors are left out")
-        return {}
-
-    def page_hinkley(threshold: float) -> Any:
-        return drift.PageHinkley(min_instances=8, delta=0.1, threshold=threshold, mode="down")
-
-    quiet = np.random.default_rng([expected, 4]).poisson(expected, (200, RUN_IN + RUN))
-    years = quiet.size / 52
-
-    def false_alarms(threshold: float) -> float:
-        make = partial(page_hinkley, threshold)
-        return sum(sum(alarms_of_peer(make, expected, run)) for run in quiet) / years
-
-    found = {threshold: false_alarms(threshold) for threshold in np.arange(0.2, 8, 0.2)}
-    tuned = {most: next(t for t, false in found.items() if false <= most) for most in MOST_FALSE_ALARMS}
-    return {"river: ADWIN": lambda: drift.ADWIN(clock=1), "river: PageHinkley": drift.PageHinkley} | {
-        f"river: PageHinkley, tuned to {most} false alarms a year": partial(page_hinkley, threshold)
-        for most, threshold in tuned.items()
-    }
-
-
-def alarms_of_peer(make: Callable[[], Any], expected: float, observed: np.ndarray) -> list[bool]:
-    """Alarms of a detector that sees wins over expected wins; it starts anew by itself."""
-    detector, alarms = make(), []
-    for ratio in (observed / expected).tolist():
-        detector.update(ratio)
-        alarms.append(bool(detector.drift_detected))
     return alarms
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from datasets import data_dir
 from tables import machine, markdown, write
 
@@ -34,40 +33,22 @@ EXPORTS = {
 
 def simulated(seed: int, home: Path) -> dict[str, Any]:
     """One simulated CRM: our model and the ceiling on the newest mature cohort."""
+    from simulated_crm import simulated_crm, true_chances
+
     from flows.adapters.database import open_database
-    from flows.adapters.migrations import migrate
     from flows.adapters.settings import Settings
-    from flows.adapters.source_reader import read_sources
-    from flows.commands.data import load_simulated_crm
     from flows.lead_model import LabelDefinition
-    from flows.progress import Progress
     from flows.training import train
     from simulator import SimulationConfig
-    from simulator.truth import conversion_probability
 
     settings, config = Settings(home=home, database_url=None), SimulationConfig(seed=seed)
     with open_database(settings) as database:
-        migrate(database)
-        load_simulated_crm(database, config, Progress())
-        sources, _ = read_sources(database, config.end)
-        with database.connect() as connection:
-            cursor = connection.execute("SELECT * FROM truth.lead")
-            names = [column.name for column in cursor.description or ()]
-            hidden = pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
+        sources, hidden = simulated_crm(database, config)
     label = LabelDefinition(settings.horizon_days, settings.reporting_lag_days, "")
     trained = train(sources, config.end, settings, label, "", None)
     keys = trained.evaluation_keys.select("lead_id", "snapshot_date")
-    days = keys["snapshot_date"].unique().to_list()
-    true = pl.concat(
-        conversion_probability(hidden, day, settings.horizon_days)
-        .select("lead_id", "probability")
-        .with_columns(snapshot_date=pl.lit(day))
-        for day in days
-    )
-    truth = keys.join(true, on=["lead_id", "snapshot_date"], how="left", maintain_order="left")["probability"]
-    return {"seed": seed} | _against_ceiling(
-        trained.evaluation_y, trained.evaluation_p, truth.fill_null(0.0).to_numpy()
-    )
+    truth = true_chances(hidden, keys, settings.horizon_days)
+    return {"seed": seed} | _against_ceiling(trained.evaluation_y, trained.evaluation_p, truth)
 
 
 def _against_ceiling(y: np.ndarray, p: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

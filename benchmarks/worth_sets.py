@@ -10,14 +10,17 @@ import datasets
 import numpy as np
 import polars as pl
 from models import lightgbm, logistic, pkboost, quietly
+from simulated_crm import simulated_crm, true_chances
 
 from features.matrix import fit_encoding, to_matrix
+from flows.adapters.database import open_database
 from flows.adapters.settings import Settings
 from flows.dataset import History, history
 from flows.evidence import BY_SCORE, Cohort
 from flows.fitting import BOOSTER
 from flows.recipes import MATURE, recipe_named
 from flows.rolling_evidence import pooled, rolling_cohorts
+from simulator import SimulationConfig
 
 N_BLOCKS, MAX_ROWS = 8, 10_000
 TRUTH = "the truth itself"
@@ -27,24 +30,11 @@ SOURCES = {"xeducation": "Lead Source", "olist": "origin", "bank_time": "contact
 
 def simulated(seed: int, n_origins: int) -> Cohort:
     """One simulated CRM of 10,000 leads: the product's rolling origins, LightGBM and the truth beside it."""
-    from flows.adapters.database import open_database
-    from flows.adapters.migrations import migrate
-    from flows.adapters.source_reader import read_sources
-    from flows.commands.data import load_simulated_crm
-    from flows.progress import Progress
-    from simulator import SimulationConfig
-
     config = SimulationConfig(seed=seed)
     with tempfile.TemporaryDirectory(dir="/tmp") as home:  # a socket's path has to be short
         settings = Settings(home=Path(home), database_url=None)
         with open_database(settings) as database:
-            migrate(database)
-            load_simulated_crm(database, config, Progress())
-            sources, _ = read_sources(database, config.end)
-            with database.connect() as connection:
-                cursor = connection.execute("SELECT * FROM truth.lead")
-                names = [column.name for column in cursor.description or ()]
-                hidden = pl.DataFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
+            sources, hidden = simulated_crm(database, config)
     past = history(sources, config.end, settings)
     cohorts = rolling_cohorts(
         past, sources, recipe_named(settings.recipe), settings, n_origins, {"LightGBM": _lightgbm}
@@ -64,13 +54,8 @@ def _lightgbm(past: History, origin: date, settings: Settings, rows: np.ndarray)
 
 
 def _with_truth(cohort: Cohort, day: date, hidden: pl.DataFrame, settings: Settings) -> Cohort:
-    from simulator.truth import conversion_probability
-
-    true = conversion_probability(hidden, day, settings.horizon_days)
-    leads = pl.DataFrame({"lead_id": cohort.leads}).join(
-        true, on="lead_id", how="left", maintain_order="left"
-    )
-    return replace(cohort, floors={**cohort.floors, TRUTH: leads["probability"].fill_null(0.0).to_numpy()})
+    keys = pl.DataFrame({"lead_id": cohort.leads}).with_columns(snapshot_date=pl.lit(day))
+    return replace(cohort, floors={**cohort.floors, TRUTH: true_chances(hidden, keys, settings.horizon_days)})
 
 
 @dataclass(frozen=True)
