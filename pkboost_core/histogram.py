@@ -14,6 +14,9 @@ LOW_HALF = 0xFFFFFFFF
 BLOCK = 256
 """Rows gathered at a time by `add_scattered`: their codes stay in the first-level cache."""
 
+CACHE_LINE = 64
+"""Bytes that memory delivers at once."""
+
 BATCH = 64
 """Rows whose codes are requested ahead."""
 
@@ -92,6 +95,21 @@ def add_rows(words, elements, start, stop, is_sparse, histogram, stride):
             add_group(column, elements, first, last, histogram, base, stride)
 
 
+def side_by_side(words: np.ndarray) -> np.ndarray:
+    """Copy codes, uint64 (n_groups, n), so that those of a row lie together, uint64 (n, width).
+
+    Rows of up to a cache line are filled up so that none lies across two.
+    """
+    n_groups, n = words.shape
+    fits = 8 * n_groups <= CACHE_LINE
+    width = 1 << (n_groups - 1).bit_length() if fits else n_groups
+    room = np.empty(8 * n * width + CACHE_LINE, dtype=np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    by_row = room[start : start + 8 * n * width].view(np.uint64).reshape(n, width)
+    by_row[:, :n_groups] = words.T
+    return by_row
+
+
 @helper
 def gather(by_row, elements, start, stop, words, renumbered):
     """Copy the codes of `elements[start:stop]` to `words` (n_groups, BLOCK), and number them from zero."""
@@ -109,12 +127,11 @@ def gather(by_row, elements, start, stop, words, renumbered):
 
 
 @helper
-def add_scattered(by_row, elements, start, stop, histogram, stride):
+def add_scattered(by_row, n_groups, elements, start, stop, histogram, stride):
     """Do as `add_rows` for rows that lie far apart, from the codes of each row side by side.
 
-    A row then costs one or two cache lines instead of one per group of features.
+    A row of eight groups of features then costs one cache line instead of one per group.
     """
-    n_groups = by_row.shape[1]
     words = np.empty((n_groups, BLOCK), np.uint64)
     renumbered = np.empty(BLOCK, np.int64)
     for first in range(start, stop, BLOCK):

@@ -15,7 +15,7 @@ from pkboost_core.team import FIRST, JOINED, KIND, LAST, OTHER, SIZE, SUBJECT, f
 NODES = types.Array(from_dtype(NODE), 1, "C")
 LEAVES = types.Array(LEAF_TYPE, 1, "C")
 
-SCATTERED = 2
+SCATTERED = 4
 """A node with less than one in so many rows of the table is summed from the codes kept by row."""
 
 SPARSE = 6
@@ -37,7 +37,7 @@ class Growth(NamedTuple):
     Attributes
     ----------
     codes, words : the same bin codes as uint8 (n_groups, n, 8) and as uint64 (n_groups, n)
-    by_row : `words` transposed, uint64 (n, n_groups), or no rows where that is not worth its memory
+    by_row : `words` by row, uint64 (n, width), or no rows where that is not worth its memory
     elements, scratch : int64 (n,); when a tree is grown the rows of a leaf lie together, in
         `elements[leaf.start:leaf.stop]`
     payloads : uint32 (n_channels - 1, n): what further channels sum, by row
@@ -99,7 +99,7 @@ def sum_rows(growth, start, stop, n_rows, histogram):
             relabel(growth.elements, start, stop, growth.payloads[channel - 1], growth.scratch)
             source = growth.scratch
         if is_scattered:
-            add_scattered(growth.by_row, source, start, stop, histogram[channel], stride)
+            add_scattered(growth.by_row, len(growth.words), source, start, stop, histogram[channel], stride)
         else:
             add_rows(growth.words, source, start, stop, is_sparse, histogram[channel], stride)
 

@@ -12,6 +12,7 @@ from pkboost_core.compiled import as_records
 from pkboost_core.crew import Crew
 from pkboost_core.dtypes import NODE
 from pkboost_core.grower import add_leaf_values, set_weighted_cover
+from pkboost_core.histogram import side_by_side
 from pkboost_core.jobs import Growth
 from pkboost_core.linear_leaves import add_linear_parts, fit_linear_leaves, group_by_leaf
 from pkboost_core.loss import Loss
@@ -243,7 +244,7 @@ class TreeGrower:
         return Growth(
             codes=rows.codes,
             words=words,
-            by_row=np.ascontiguousarray((words if is_large else words[:, :0]).T),
+            by_row=side_by_side(words if is_large else words[:, :0]),
             elements=self.state.elements,
             scratch=np.empty(len(rows), dtype=np.int64),
             payloads=payloads.copy() if plan.loss.n_outputs > 1 else payloads,

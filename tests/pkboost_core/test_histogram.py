@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from pkboost_core.histogram import add_rows, add_scattered, gradient_of, hessian_of, subtract
+from pkboost_core.histogram import add_rows, add_scattered, gradient_of, hessian_of, side_by_side, subtract
 from pkboost_core.loss import logistic_gradients, logistic_loss
 from pkboost_core.quantisation import quantise
 
@@ -17,9 +17,9 @@ def histogram_of(words, elements, start, stop, stride):
 
 
 @njit
-def scattered_histogram_of(by_row, elements, start, stop, stride):
-    out = np.zeros(by_row.shape[1] * 8 * stride, np.int64)
-    add_scattered(by_row, elements, start, stop, out, stride)
+def scattered_histogram_of(by_row, n_groups, elements, start, stop, stride):
+    out = np.zeros(n_groups * 8 * stride, np.int64)
+    add_scattered(by_row, n_groups, elements, start, stop, out, stride)
     return out
 
 
@@ -67,11 +67,20 @@ def test_sums_equal_sums_of_the_quantised_values(packed):
 def test_codes_kept_by_row_give_the_same_sums(packed, start, stop):
     codes, _, _, elements, _ = packed
     words = codes.view(np.uint64)[:, :, 0]
-    by_row = np.ascontiguousarray(words.T)
     np.testing.assert_array_equal(
-        scattered_histogram_of(by_row, elements, start, stop, STRIDE),
+        scattered_histogram_of(side_by_side(words), len(words), elements, start, stop, STRIDE),
         histogram_of(words, elements, start, stop, STRIDE),
     )
+
+
+@pytest.mark.parametrize(("n_groups", "width"), [(1, 1), (3, 4), (5, 8), (8, 8), (9, 9)])
+def test_no_row_that_fits_lies_across_two_cache_lines(n_groups, width):
+    words = np.random.default_rng(3).integers(0, 2**63, (n_groups, 70)).astype(np.uint64)
+    by_row = side_by_side(words)
+    assert by_row.shape == (70, width)
+    np.testing.assert_array_equal(by_row[:, :n_groups], words.T)
+    assert by_row.ctypes.data % 64 == 0
+    assert by_row.flags.c_contiguous
 
 
 def test_histograms_of_parts_add_up_and_siblings_subtract(packed):
