@@ -53,7 +53,7 @@ def sum_all(growth, histogram, stride):
 def part_all(growth, node):
     missing = growth.features.n_bins[node.feature]
     n_rows = len(growth.elements)
-    return partition(growth.codes, growth.elements, growth.scratch, 0, n_rows, node, missing)
+    return partition(growth.columns, growth.elements, growth.scratch, 0, n_rows, node, missing)
 
 
 def stages(n: int) -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ from numba import types
 
 from pkboost_core.compiled import kernel
 from pkboost_core.dtypes import MAX_BINS
+from pkboost_core.parts import in_parts
 
 GROUP = 8
 """Features whose codes of one row lie in one 64-bit word: one load feeds eight histogram updates."""
@@ -44,11 +45,12 @@ class Binning:
         sizes = np.array([len(cuts) for cuts in self.thresholds], dtype=np.int64)
         return np.where(self.is_categorical, np.maximum(sizes, 1), sizes + 1)
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
+    def transform(self, X: np.ndarray, n_threads: int = 1) -> np.ndarray:
         """Return the codes, uint8 (n_groups, n_rows, 8): feature f at `[f // 8, :, f % 8]`."""
         n_groups = max(1, -(-self.n_features // GROUP))
         codes = np.zeros((n_groups, len(X), GROUP), dtype=np.uint8)
-        encode(X, *self._lookup_tables(), codes)
+        tables = self._lookup_tables()
+        in_parts(lambda start, stop: encode(X, *tables, codes, start, stop), len(X), n_threads)
         return codes
 
     def _lookup_tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,20 +170,18 @@ def choose_cuts(values, weights, max_bins, out):
 
 def _encode_signature(dtype):
     matrix = types.Array(dtype, 2, "A", readonly=True)
-    return types.void(
-        matrix, types.float64[:, ::1], types.int64[::1], types.boolean[::1], types.uint8[:, :, ::1]
-    )
+    tables = (types.float64[:, ::1], types.int64[::1], types.boolean[::1])
+    return types.void(matrix, *tables, types.uint8[:, :, ::1], types.int64, types.int64)
 
 
 @kernel(_encode_signature(types.float32), _encode_signature(types.float64))
-def encode(X, table, n_bins, is_categorical, codes):
-    """Write the bin code of every value; the search takes eight steps without a branch."""
-    n_rows, n_features = X.shape
-    for f in range(n_features):
+def encode(X, table, n_bins, is_categorical, codes, start, stop):
+    """Write the bin codes of rows `start:stop`; the search takes eight steps without a branch."""
+    for f in range(X.shape[1]):
         cuts = table[f]
         out = codes[f // 8, :, f % 8]
         missing = n_bins[f]
-        for i in range(n_rows):
+        for i in range(np.uint64(start), np.uint64(stop)):
             x = np.float64(X[i, f])
             position = 0
             position += 128 if cuts[position + 127] < x else 0

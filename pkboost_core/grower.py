@@ -147,11 +147,11 @@ def copy_leaf(source, target):
 @inlined
 def help_grow(growth, team, thread):
     """Do chunks of what another thread grows, until there is nothing to do for a while."""
-    chunk = next_chunk(team)
+    chunk = next_chunk(team, thread)
     while chunk >= 0:
         do_chunk(growth, team, thread, chunk)
         finish(team)
-        chunk = next_chunk(team)
+        chunk = next_chunk(team, thread)
 
 
 @inlined
@@ -220,8 +220,8 @@ def add_leaf_values(elements, raw, leaves, nodes, n_leaves):
     for k in range(n_leaves):
         leaf = leaves[k]
         value = nodes[leaf.node].value
-        for i in range(leaf.start, leaf.stop):
-            raw[elements[i] >> 32] += value
+        for i in range(np.uint64(leaf.start), np.uint64(leaf.stop)):
+            raw[np.uint64(elements[i] >> 32)] += value
 
 
 @kernel(types.void(types.int64[::1], types.float32[::1], LEAVES, NODES, types.int64, types.int64))

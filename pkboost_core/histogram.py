@@ -8,6 +8,7 @@ This is the seam for growing on several machines: their histograms of a node add
 import numpy as np
 
 from pkboost_core.compiled import helper, prefetch
+from pkboost_core.parts import in_parts
 
 LOW_HALF = 0xFFFFFFFF
 
@@ -95,7 +96,22 @@ def add_rows(words, elements, start, stop, is_sparse, histogram, stride):
             add_group(column, elements, first, last, histogram, base, stride)
 
 
-def side_by_side(words: np.ndarray) -> np.ndarray:
+def feature_by_feature(codes: np.ndarray, n_threads: int = 1) -> np.ndarray:
+    """Copy codes, uint8 (n_groups, n, 8), so that those of a feature lie together, uint8 (n_groups * 8, n).
+
+    To part rows takes the codes of one feature: a cache line then holds those of 64 rows instead of 8.
+    """
+    n_groups, n, width = codes.shape
+    columns = np.empty((n_groups, width, n), dtype=np.uint8)
+
+    def copy(start: int, stop: int) -> None:
+        columns[:, :, start:stop] = codes[:, start:stop].transpose(0, 2, 1)
+
+    in_parts(copy, n, n_threads)
+    return columns.reshape(-1, n)
+
+
+def side_by_side(words: np.ndarray, n_threads: int = 1) -> np.ndarray:
     """Copy codes, uint64 (n_groups, n), so that those of a row lie together, uint64 (n, width).
 
     Rows of up to a cache line are filled up so that none lies across two.
@@ -106,7 +122,11 @@ def side_by_side(words: np.ndarray) -> np.ndarray:
     room = np.empty(8 * n * width + CACHE_LINE, dtype=np.uint8)
     start = -room.ctypes.data % CACHE_LINE
     by_row = room[start : start + 8 * n * width].view(np.uint64).reshape(n, width)
-    by_row[:, :n_groups] = words.T
+
+    def copy(first: int, last: int) -> None:
+        by_row[first:last, :n_groups] = words[:, first:last].T
+
+    in_parts(copy, n, n_threads)
     return by_row
 
 
@@ -160,6 +180,6 @@ def subtract(parent, child):
 @helper
 def relabel(elements, start, stop, payload, out):
     """Copy elements with their 32-bit payload replaced by that of their row: another quantity to sum."""
-    for i in range(start, stop):
-        row = elements[i] >> 32
-        out[i] = (row << 32) | np.int64(payload[row])
+    for i in range(np.uint64(start), np.uint64(stop)):
+        row = np.uint64(elements[i] >> 32)
+        out[i] = np.int64(row << np.uint64(32)) | np.int64(payload[row])

@@ -36,7 +36,7 @@ class Growth(NamedTuple):
 
     Attributes
     ----------
-    codes, words : the same bin codes as uint8 (n_groups, n, 8) and as uint64 (n_groups, n)
+    columns, words : the same bin codes as uint8 (n_groups * 8, n) and as uint64 (n_groups, n)
     by_row : `words` by row, uint64 (n, width), or no rows where that is not worth its memory
     elements, scratch : int64 (n,); when a tree is grown the rows of a leaf lie together, in
         `elements[leaf.start:leaf.stop]`
@@ -48,7 +48,7 @@ class Growth(NamedTuple):
     nodes : NODE (2 * max_leaf_nodes - 1,); children are indices into it
     """
 
-    codes: np.ndarray
+    columns: np.ndarray
     words: np.ndarray
     by_row: np.ndarray
     elements: np.ndarray
@@ -64,7 +64,7 @@ class Growth(NamedTuple):
 
 GROWTH_TYPE = types.NamedTuple(
     [
-        types.uint8[:, :, ::1],
+        types.uint8[:, ::1],
         types.uint64[:, ::1],
         types.uint64[:, ::1],
         types.int64[::1],
@@ -140,7 +140,7 @@ def do_chunk(growth, team, thread, chunk):
         if kind == SEPARATE:
             missing = growth.features.n_bins[node.feature]
             team.lefts[chunk] = separate(
-                growth.codes, growth.elements, growth.scratch, start, stop, node, missing
+                growth.columns, growth.elements, growth.scratch, start, stop, node, missing
             )
         else:
             left = team.job[FIRST]
@@ -157,13 +157,13 @@ def run_job(growth, team, n_chunks):
     chunk = 0
     if is_shared:
         publish(team, n_chunks)
-        chunk = take(team)
+        chunk = take(team, np.int64(0))
     while 0 <= chunk < n_chunks:
         do_chunk(growth, team, np.int64(0), chunk)
         chunk += 1
         if is_shared:
             finish(team)
-            chunk = take(team)
+            chunk = take(team, np.int64(0))
     if is_shared:
         wait_for(team, n_chunks)
 
@@ -209,7 +209,9 @@ def part_rows(growth, team, leaf, n):
     if n_chunks <= 1:
         node = growth.nodes[n]
         missing = growth.features.n_bins[node.feature]
-        return partition(growth.codes, growth.elements, growth.scratch, leaf.start, leaf.stop, node, missing)
+        return partition(
+            growth.columns, growth.elements, growth.scratch, leaf.start, leaf.stop, node, missing
+        )
     run_job(growth, team, n_chunks)
     middle = leaf.start
     for chunk in range(n_chunks):

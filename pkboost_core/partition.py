@@ -32,19 +32,18 @@ def sides(node, missing):
 
 
 @helper
-def partition(codes, elements, scratch, start, stop, node, missing):
+def partition(columns, elements, scratch, start, stop, node, missing):
     """Move the rows that go left to the front, keeping the order on both sides; return where right begins.
 
     Every row is written to both sides and one of the two positions advances.
     """
     table = sides(node, missing)
-    column = codes[node.feature >> 3]
-    lane = node.feature & 7
+    column = columns[node.feature]
     left = np.uint64(start)
     right = np.uint64(0)
     for i in range(np.uint64(start), np.uint64(stop)):
         element = elements[i]
-        is_left = table[column[np.uint64(element >> 32), lane]]
+        is_left = table[column[np.uint64(element >> 32)]]
         elements[left] = element
         scratch[right] = element
         left += is_left
@@ -55,19 +54,18 @@ def partition(codes, elements, scratch, start, stop, node, missing):
 
 
 @helper
-def separate(codes, elements, scratch, start, stop, node, missing):
+def separate(columns, elements, scratch, start, stop, node, missing):
     """Write the rows that go left to the front of `scratch[start:stop]`, the others to its end, backwards.
 
     Returns how many go left. With `place_sides` this is `partition` for several threads, a chunk each.
     """
     table = sides(node, missing)
-    column = codes[node.feature >> 3]
-    lane = node.feature & 7
+    column = columns[node.feature]
     left = np.uint64(start)
     right = np.uint64(stop - 1)
     for i in range(np.uint64(start), np.uint64(stop)):
         element = elements[i]
-        is_left = table[column[np.uint64(element >> 32), lane]]
+        is_left = table[column[np.uint64(element >> 32)]]
         scratch[left] = element
         scratch[right] = element
         left += is_left
@@ -77,8 +75,15 @@ def separate(codes, elements, scratch, start, stop, node, missing):
 
 @helper
 def place_sides(elements, scratch, start, stop, n_left, left, right):
-    """Copy what `separate` left in `scratch[start:stop]` to where the two sides of the node lie."""
-    for i in range(n_left):
-        elements[left + i] = scratch[start + i]
-    for i in range(stop - start - n_left):
-        elements[right + i] = scratch[stop - 1 - i]
+    """Copy what `separate` left in `scratch[start:stop]` to where the two sides of the node lie.
+
+    With signed numbers each index would be checked for being negative: four times as slow.
+    """
+    left = np.uint64(left)
+    right = np.uint64(right)
+    first = np.uint64(start)
+    last = np.uint64(stop - 1)
+    for i in range(np.uint64(n_left)):
+        elements[left + i] = scratch[first + i]
+    for i in range(np.uint64(stop - start - n_left)):
+        elements[right + i] = scratch[last - i]

@@ -27,11 +27,11 @@ def mix(z):
     return z ^ (z >> 15)
 
 
-@kernel(types.void(types.uint8[:, :, ::1], types.uint32[::1]))
-def hash_rows(codes, out):
-    """Hash the bin codes of each row: randomness that follows a row wherever it stands in the table."""
-    n_groups, n_rows, width = codes.shape
-    for i in range(n_rows):
+@kernel(types.void(types.uint8[:, :, ::1], types.uint32[::1], types.int64, types.int64))
+def hash_rows(codes, out, start, stop):
+    """Hash the bin codes of rows `start:stop`: randomness that follows a row wherever it stands."""
+    n_groups, _, width = codes.shape
+    for i in range(np.uint64(start), np.uint64(stop)):
         z = np.int64(0x9E3779B9)
         for group in range(n_groups):
             for j in range(width):

@@ -37,7 +37,12 @@ class Rows:
 
 
 def make_rows(
-    binning: Binning, values: np.ndarray, target: np.ndarray, weight: np.ndarray | None, pos_weight: float
+    binning: Binning,
+    values: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    pos_weight: float,
+    n_threads: int = 1,
 ) -> Rows:
     """Bin a matrix and join it with targets and weights, positives weighted by `pos_weight` for boosting."""
     loss_target = target.astype(np.float32)
@@ -47,4 +52,4 @@ def make_rows(
         factor = 1.0 - target + pos_weight * target
         boost_target = (pos_weight * target / factor).astype(np.float32)
         boost_weight = (factor if weight is None else factor * weight).astype(np.float32)
-    return Rows(binning.transform(values), boost_target, boost_weight, loss_target, loss_weight)
+    return Rows(binning.transform(values, n_threads), boost_target, boost_weight, loss_target, loss_weight)

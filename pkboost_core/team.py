@@ -4,9 +4,12 @@ The thread that grows a tree publishes a job where a node is large enough; helpe
 while, then sleep. A chunk belongs to whoever takes it first, so a helper that the machine has descheduled
 costs nothing unless it holds one. Sums are integers: which thread adds what never shows in a model.
 
-The word holds `sequence << 40 | n_chunks << 20 | next chunk`: one atomic addition takes a chunk, and the
-word alone says whether there was one left. A job's facts may be read after that, because its publisher waits
-until all its chunks are done before it writes others.
+The word holds `sequence << 40 | n_chunks << 20 | taken from the back << 10 | taken from the front`: one
+atomic addition takes a chunk, and the word alone says whether there was one left. A job's facts may be read
+after that, because its publisher waits until all its chunks are done before it writes others.
+
+Every second thread takes chunks from the back: rows that it moves there are its own again when the next job
+comes to them. Two processors need not share a cache, and what one wrote the other gets slowly.
 """
 
 import os
@@ -24,8 +27,11 @@ from pkboost_core.compiled import helper
 WORD, DONE, CLOSED = 0, 16, 32
 """Places in `Team.control`, each in cache lines of its own."""
 
-FIELD = (1 << 20) - 1
-"""Mask of a 20-bit field of the word: chunks of a job are fewer."""
+BACK, CHUNKS, SEQUENCE = 10, 20, 40
+"""Where the fields of the word begin."""
+
+FIELD = (1 << 10) - 1
+"""Mask of a field that counts chunks: those of a job are fewer."""
 
 SPINS = 4096
 """Looks at the word between two offers to let another process run: some 100 us, longer than most jobs."""
@@ -142,19 +148,29 @@ def _pause(typing_context):
 def publish(team, n_chunks):
     """Let helpers take chunks of the job described in `team.job`."""
     atomic_store(team.control, DONE, 0)
-    sequence = (atomic_load(team.control, WORD) >> 40) + 1
-    atomic_store(team.control, WORD, ((sequence & 0x7FFFFF) << 40) | (n_chunks << 20))
+    sequence = (atomic_load(team.control, WORD) >> SEQUENCE) + 1
+    atomic_store(team.control, WORD, ((sequence & 0x7FFFFF) << SEQUENCE) | (n_chunks << CHUNKS))
 
 
 @helper
-def take(team):
+def n_left(word):
+    """Number of chunks that nobody has taken."""
+    return ((word >> CHUNKS) & FIELD) - (word & FIELD) - ((word >> BACK) & FIELD)
+
+
+@helper
+def take(team, thread):
     """Take a chunk of the published job; -1 where none is left."""
     word = atomic_load(team.control, WORD)
-    if (word & FIELD) >= ((word >> 20) & FIELD):
+    if n_left(word) <= 0:
         return -1
-    word = atomic_add(team.control, WORD, 1)
-    chunk = word & FIELD
-    return chunk if chunk < ((word >> 20) & FIELD) else -1
+    is_odd = thread & 1
+    word = atomic_add(team.control, WORD, is_odd << BACK | (1 - is_odd))
+    if n_left(word) <= 0:
+        return -1
+    if is_odd:
+        return ((word >> CHUNKS) & FIELD) - 1 - ((word >> BACK) & FIELD)
+    return word & FIELD
 
 
 @helper
@@ -175,11 +191,11 @@ def wait_for(team, n_chunks):
 
 
 @helper
-def next_chunk(team):
+def next_chunk(team, thread):
     """Wait for a chunk; -1 when none came for about a millisecond, or the team is closed."""
     for _ in range(PATIENCE):
         for _ in range(SPINS):
-            chunk = take(team)
+            chunk = take(team, thread)
             if chunk >= 0:
                 return chunk
             _pause()

@@ -12,10 +12,11 @@ from pkboost_core.compiled import as_records
 from pkboost_core.crew import Crew
 from pkboost_core.dtypes import NODE
 from pkboost_core.grower import add_leaf_values, set_weighted_cover
-from pkboost_core.histogram import side_by_side
+from pkboost_core.histogram import feature_by_feature, side_by_side
 from pkboost_core.jobs import Growth
 from pkboost_core.linear_leaves import add_linear_parts, fit_linear_leaves, group_by_leaf
 from pkboost_core.loss import Loss
+from pkboost_core.parts import in_parts
 from pkboost_core.predictor import add_tree, find_leaves, refit_tree
 from pkboost_core.quantisation import hash_rows, quantise
 from pkboost_core.renewal import renew_values
@@ -84,7 +85,7 @@ class Boosted:
 class GradientState:
     """Raw scores of some rows with the buffers that turn them into packed gradients."""
 
-    def __init__(self, rows: Rows, plan: Plan) -> None:
+    def __init__(self, rows: Rows, plan: Plan, n_threads: int = 1) -> None:
         n, n_outputs = len(rows), plan.loss.n_outputs
         self.rows = rows
         self.plan = plan
@@ -94,7 +95,7 @@ class GradientState:
         self._gradient = np.empty((n_outputs, n), dtype=np.float32)
         self._hessian = np.empty((n_outputs, n), dtype=np.float32)
         self._row_hash = np.empty(n, dtype=np.uint32)
-        hash_rows(rows.codes, self._row_hash)
+        in_parts(lambda start, stop: hash_rows(rows.codes, self._row_hash, start, stop), n, n_threads)
 
     def pack(self, tree: int, subsample: float) -> int:
         """Fill `elements` with the gradients for a tree; return how many rows take part.
@@ -195,12 +196,12 @@ class TreeGrower:
     """Grows one tree after another on the same rows, on one thread or several; `close` ends the others."""
 
     def __init__(self, rows: Rows, plan: Plan, n_threads: int = 1) -> None:
-        self.state = GradientState(rows, plan)
+        self.state = GradientState(rows, plan, n_threads)
         self.rows = rows
         self.plan = plan
         self._n_bins = plan.binning.n_bins
         self._payloads = [self._channel_payloads(k) for k in range(plan.loss.n_outputs)]
-        self._growth = self._make_growth()
+        self._growth = self._make_growth(n_threads)
         self._crew = Crew(self._growth, n_threads)
 
     def close(self) -> None:
@@ -233,7 +234,7 @@ class TreeGrower:
             add_tree(self.rows.codes, self._n_bins, plan.positions, nodes, raw)
         return nodes
 
-    def _make_growth(self) -> Growth:
+    def _make_growth(self, n_threads: int) -> Growth:
         plan, rows = self.plan, self.rows
         words = rows.codes.view(np.uint64)[:, :, 0]
         is_large = rows.codes.nbytes > LARGE_CODES
@@ -242,9 +243,9 @@ class TreeGrower:
         n_leaves, payloads = plan.rules.max_leaf_nodes, self._payloads[0]
         is_active = np.ones(plan.binning.n_features, dtype=np.bool_)
         return Growth(
-            codes=rows.codes,
+            columns=feature_by_feature(rows.codes, n_threads),
             words=words,
-            by_row=side_by_side(words if is_large else words[:, :0]),
+            by_row=side_by_side(words if is_large else words[:, :0], n_threads),
             elements=self.state.elements,
             scratch=np.empty(len(rows), dtype=np.int64),
             payloads=payloads.copy() if plan.loss.n_outputs > 1 else payloads,
