@@ -8,6 +8,7 @@ have an order in time are split in time: the training window grows with the seed
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -95,12 +96,24 @@ def _thin(rows: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
     return rows if len(rows) <= limit else np.sort(rng.choice(rows, limit, replace=False))
 
 
+@cache
+def load(name: str) -> Dataset:
+    """Return a data set, read once a process.
+
+    Raises
+    ------
+    FileNotFoundError
+        Its file is not there.
+    """
+    return LOADERS[name]()
+
+
 def suite(names: tuple[str, ...] = ()) -> Iterator[Dataset]:
     """Yield the data sets that can be loaded, real ones first; `names` chooses among them."""
-    for name, load in LOADERS.items():
+    for name in LOADERS:
         if not names or name in names:
             try:
-                yield load()
+                yield load(name)
             except FileNotFoundError as error:
                 print(f"skipped {name}: {error.filename} is not there (set LEADSCORE_DATA_DIR)", flush=True)
 

@@ -6,7 +6,7 @@ members in log-odds, each stopped on its own 20 % and refitted on all rows with 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -221,6 +221,19 @@ SINGLE: dict[str, Fit] = {
     "logistic": logistic,
 }
 BAGS: dict[str, Fit] = {"PKBoost quality": pkboost(mode="quality"), "LightGBM refit + bag": lightgbm_bag}
+
+COMPILED = {"PKBoost", "PKBoost quality", "ChimeraBoost"}
+
+
+def warm_up(names: Iterable[str]) -> None:
+    """Let models that compile do so, or load what they compiled, so that no fit's seconds hold it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2_500, 4))
+    X[:, 3] = rng.integers(0, 5, len(X))
+    known = {**SINGLE, **BAGS}
+    for name in {name if name in known else "PKBoost quality" for name in names} & COMPILED:
+        for categorical in ((), (3,)):
+            quietly(known[name])(X, (X[:, 0] > 1).astype(float), categorical, 0, 1)(X)
 
 
 def quietly(fit: Fit) -> Fit:

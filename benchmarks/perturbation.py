@@ -9,6 +9,7 @@ LightGBM retrained, with labels, on training rows disturbed the same way: what n
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ import datasets
 import models
 import numpy as np
 import tables
+from side_by_side import side_by_side
 
 from pkboost_core import align
 from pkboost_core.metrics import average_precision
@@ -164,11 +166,12 @@ def random_split(data: datasets.Dataset, seed: int) -> tuple[np.ndarray, np.ndar
     return order[:cut], order[cut:]
 
 
-def experiment(data: datasets.Dataset, seed: int, chosen: dict[str, models.Fit]) -> list[dict]:
+def experiment(set_name: str, seed: int, names: tuple[str, ...]) -> list[dict]:
     """Fit every model once and score it under every scenario and variant."""
+    data = datasets.load(set_name)
     train, test = random_split(data, seed)
     X, y, Z, truth = data.X[train], data.y[train], data.X[test], data.y[test]
-    frozen = {name: models.quietly(fit)(X, y, data.categorical, seed, 1) for name, fit in chosen.items()}
+    frozen = {name: models.quietly(FROZEN[name])(X, y, data.categorical, seed, 1) for name in names}
     reference = fit_reference(X, categorical=data.categorical)
     gain = _gain(data, X, y)
 
@@ -210,20 +213,20 @@ def _row(data, seed, variant, scenario, base, found, best) -> dict:
     return {**key, "base": base, "found": found, "retrained": best}
 
 
-def run(sets: tuple[str, ...], seeds: int, file: Path | None, chosen: dict[str, models.Fit]) -> list[dict]:
+def run(
+    sets: tuple[str, ...], seeds: int, file: Path | None, names: tuple[str, ...], workers: int
+) -> list[dict]:
     """Run the (set, seed) pairs that `file` does not hold yet; return the rows of all."""
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
     done = {(row["set"], row["seed"]) for row in rows}
-    suite = list(datasets.suite(sets))
-    for seed in range(seeds):
-        for data in suite:
-            if (data.name, seed) not in done:
-                new = experiment(data, seed, chosen)
-                rows += new
-                if file:
-                    with file.open("a") as stream:
-                        stream.writelines(json.dumps(row) + "\n" for row in new)
-                print(f"seed {seed} {data.name} done", flush=True)
+    suite = [data.name for data in datasets.suite(sets)]
+    splits = [(name, seed) for seed in range(seeds) for name in suite]
+    tasks = [(*split, names) for split in splits if split not in done]
+    for _, new in side_by_side(experiment, tasks, workers):
+        rows += new
+        if file:
+            with file.open("a") as stream:
+                stream.writelines(json.dumps(row) + "\n" for row in new)
     return rows
 
 
@@ -316,13 +319,14 @@ def main() -> None:
     )
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
-    sets, seeds, chosen = tuple(options.sets) or SETS, options.seeds, dict(FROZEN)
+    sets, seeds, names = tuple(options.sets) or SETS, options.seeds, tuple(FROZEN)
     if options.quick:
         sets, seeds = sets[:3], 1
-        chosen = {name: fit for name, fit in chosen.items() if not name.startswith("CatBoost")}
-    report(run(sets, seeds, options.json, chosen), seeds, options.write)
+        names = tuple(name for name in names if name != "CatBoost")
+    report(run(sets, seeds, options.json, names, options.workers), seeds, options.write)
 
 
 if __name__ == "__main__":

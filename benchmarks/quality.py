@@ -8,7 +8,9 @@ be cut into pieces. `--write` puts the tables into docs/pkboost_quality.md.
 
 import argparse
 import json
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import datasets
@@ -16,6 +18,7 @@ import models
 import numpy as np
 import tables
 from scipy.stats import wilcoxon
+from side_by_side import side_by_side
 
 from pkboost_core import metrics
 
@@ -49,6 +52,10 @@ ABLATIONS: dict[str, models.Fit] = {
 }
 """Variants of PKBoost: one change each."""
 
+KNOWN = {**models.SINGLE, **models.BAGS, **ABLATIONS}
+FEW_SEEDS = {"Perpetual": 1}
+"""Models that take minutes on some sets: these seeds only, in a table of their own."""
+
 MEASURES = {
     "PR-AUC": metrics.average_precision,
     "ROC-AUC": metrics.roc_auc,
@@ -71,22 +78,34 @@ def measure(data: datasets.Dataset, seed: int, fit: models.Fit, n_threads: int) 
     return {name: metric(data.y[test], p) for name, metric in MEASURES.items()} | {"seconds": seconds}
 
 
+def measure_all(set_name: str, seed: int, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Measure models by name on one split, on one thread."""
+    data = datasets.load(set_name)
+    return {name: measure(data, seed, KNOWN[name], n_threads=1) for name in names}
+
+
 def run(
-    chosen: dict[str, models.Fit], sets: tuple[str, ...], seeds: int, file: Path | None, threads: int
+    chosen: Mapping[str, int], sets: tuple[str, ...], seeds: int, file: Path | None, workers: int
 ) -> Results:
-    """Run what `file` does not hold yet, seed by seed, and return everything asked for."""
+    """Run what `file` does not hold yet and return everything asked for.
+
+    Parameters
+    ----------
+    chosen : model -> most seeds it is run on.
+    """
     results = read(file)
-    suite = list(datasets.suite(sets))
-    for seed in range(seeds):
-        for data in suite:
-            for name, fit in chosen.items():
-                key = (data.name, seed, name)
-                if key not in results:
-                    results[key] = measure(data, seed, fit, threads)
-                    _append(file, key, results[key])
-            print(f"seed {seed} {data.name} done", flush=True)
-    wanted = {data.name for data in suite}
-    return {key: value for key, value in results.items() if key[0] in wanted and key[2] in chosen}
+    names = tuple(data.name for data in datasets.suite(sets))
+    splits = [(name, seed) for seed in range(seeds) for name in names]
+    missing = {
+        (name, seed): tuple(m for m, most in chosen.items() if seed < most and (name, seed, m) not in results)
+        for name, seed in splits
+    }
+    tasks = [(*split, asked) for split, asked in missing.items() if asked]
+    for (name, seed, _), found in side_by_side(measure_all, tasks, workers):
+        for model, measures in found.items():
+            results[name, seed, model] = measures
+            _append(file, (name, seed, model), measures)
+    return {key: value for key, value in results.items() if key[:2] in missing and key[2] in chosen}
 
 
 def read(file: Path | None) -> Results:
@@ -259,17 +278,18 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=[])
     parser.add_argument("--part", default="ablation", help="where in the document an ablation's table goes")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
-    chosen = dict(ABLATIONS) if options.ablation else {**models.SINGLE, **models.BAGS}
+    names = list(ABLATIONS) if options.ablation else [*models.SINGLE, *models.BAGS]
     sets, seeds = tuple(options.sets), options.seeds
     if options.quick:
         sets, seeds = sets or QUICK_SETS, min(seeds, 2)
-        chosen.pop("CatBoost", None)
+        names = [name for name in names if name not in ("CatBoost", "Perpetual")]
     if options.models:
-        chosen = {name: fit for name, fit in chosen.items() if name in options.models}
-    results = run(chosen, sets, seeds, options.json, options.threads)
+        names = [name for name in names if name in options.models]
+    chosen = {name: min(seeds, FEW_SEEDS.get(name, seeds)) for name in names}
+    results = run(chosen, sets, seeds, options.json, options.workers)
     report(results, options.ablation, options.write, options.part)
 
 
