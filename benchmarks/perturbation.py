@@ -225,6 +225,7 @@ def run(
     for _, new in side_by_side(experiment, tasks, workers):
         rows += new
         if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("a") as stream:
                 stream.writelines(json.dumps(row) + "\n" for row in new)
     return rows

@@ -118,6 +118,7 @@ def read(file: Path | None) -> Results:
 
 def _append(file: Path | None, key: tuple[str, int, str], measures: dict[str, float]) -> None:
     if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as stream:
             line = {"set": key[0], "seed": key[1], "model": key[2], "measures": measures}
             stream.write(json.dumps(line) + "\n")
@@ -227,15 +228,15 @@ def per_set(results: Results, names: list[str], measure_name: str) -> str:
     return tables.markdown([f"{measure_name}", *names], rows)
 
 
-def report(results: Results, ablation: bool, write: bool, part: str = "ablation") -> None:
-    """Print the tables, and put them into the document when asked to; an ablation's goes to `part` of it."""
+def report(results: Results, ablation: bool, write: bool) -> None:
+    """Print the tables, and put them into the document when asked to."""
     known = ABLATIONS if ablation else {**models.SINGLE, **models.BAGS}
     splits = {name: sum(key[2] == name for key in results) for name in known}
     enough = 1 if ablation else max(splits.values())
     names = [name for name in known if splits[name] >= enough]
     rest = [name for name in known if 0 < splits[name] < enough]
     if ablation:
-        parts = {part: compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
+        parts = {"ablation": compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
     else:
         parts = {"summary": summary(results, names)}
         for base in [name for name in ("PKBoost", "PKBoost quality") if name in names]:
@@ -276,7 +277,6 @@ def main() -> None:
     )
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--models", nargs="*", default=[])
-    parser.add_argument("--part", default="ablation", help="where in the document an ablation's table goes")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
@@ -290,7 +290,7 @@ def main() -> None:
         names = [name for name in names if name in options.models]
     chosen = {name: min(seeds, FEW_SEEDS.get(name, seeds)) for name in names}
     results = run(chosen, sets, seeds, options.json, options.workers)
-    report(results, options.ablation, options.write, options.part)
+    report(results, options.ablation, options.write)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def main() -> None:
         if options.write:
             tables.write(DOCUMENT, name, text)
         if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(results, indent=1))
 
 
