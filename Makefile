@@ -55,9 +55,9 @@ BENCH := $(BIN)/python benchmarks/
 
 bench: .venv/bench.stamp ## measure PKBoost beside its peers and rewrite its tables (three quarters of an hour)
 	@$(BENCH)speed.py --write
-	@$(BENCH)quality.py --json .bench/quality.jsonl --write
-	@$(BENCH)quality.py --ablation --json .bench/ablation.jsonl --write
-	@$(BENCH)perturbation.py --json .bench/perturbation.jsonl --write
+	@$(BENCH)quality.py --anew --json .bench/quality.jsonl --write
+	@$(BENCH)quality.py --ablation --anew --json .bench/ablation.jsonl --write
+	@$(BENCH)perturbation.py --anew --json .bench/perturbation.jsonl --write
 	@$(BENCH)overview.py --write
 
 bench-quick: .venv/bench.stamp ## a glance at the same, writing nothing (two minutes)

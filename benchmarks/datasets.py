@@ -72,11 +72,11 @@ def from_frame(
     return Dataset(name, np.column_stack(columns), y, tuple(names), tuple(categorical), ordered)
 
 
-def split(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split(data: Dataset, seed: int, max_train: int = MAX_TRAIN_ROWS) -> tuple[np.ndarray, np.ndarray]:
     """Return row indices for training and testing.
 
     Random sets: a stratified 30 % is tested. Ordered sets: the first 50 + 7 * (seed mod 5) percent train, the
-    15 percent that follow are tested. At most 10,000 rows train and 20,000 test, thinned at random.
+    15 percent that follow are tested. At most `max_train` rows train and 20,000 test, thinned at random.
     """
     n, rng = len(data.y), np.random.default_rng(1000 + seed)
     if data.is_time_ordered:
@@ -89,7 +89,7 @@ def split(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
             rows = order[data.y[order] == label]
             is_test[rows[: round(0.3 * len(rows))]] = True
         train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
-    return _thin(train, MAX_TRAIN_ROWS, rng), _thin(test, MAX_TEST_ROWS, rng)
+    return _thin(train, max_train, rng), _thin(test, MAX_TEST_ROWS, rng)
 
 
 def _thin(rows: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:

@@ -50,7 +50,8 @@ def read(document: str, name: str) -> tuple[Table, str]:
 def overview() -> str:
     """Return the README's lines: speed as ratios, quality and robustness as a table."""
     quality, protocol = read("pkboost_quality.md", "summary")
-    mean = read("pkboost_perturbation.md", "upstream-raw")[0]["mean"]
+    lost, disturbed = read("pkboost_perturbation.md", "upstream-raw")
+    on = re.search(r"\d+ real sets", disturbed)
     ratios = _ratios(read("pkboost_speed.md", "ratios")[0])
     found = re.search(r"\d+ sets, \d+ seeds", protocol)
     said = (
@@ -64,12 +65,13 @@ def overview() -> str:
         "rank in PR-AUC": "rank PR-AUC, all",
     }
     rows = [[name, *(quality[model][column] for model in shown)] for name, column in columns.items()]
-    rows.append(["PR-AUC lost on disturbed inputs", *(_lost(mean, model) for model in shown)])
+    title = f"PR-AUC lost on disturbed inputs ({on and on[0]})"
+    rows.append([title, *(_lost(lost["mean"], model) for model in shown)])
     return "\n".join(textwrap.wrap(said, 120)) + "\n\n" + markdown(["", *shown], rows)
 
 
 def _lost(mean: Mapping[str, str], model: str) -> str:
-    value = mean.get(model.replace("PKBoost quality", "PKBoost bag"))
+    value = mean.get(model)
     return "" if value is None else f"{value.strip('*')} %"
 
 

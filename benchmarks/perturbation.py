@@ -20,7 +20,7 @@ import numpy as np
 import tables
 from side_by_side import side_by_side
 
-from pkboost_core import align
+from pkboost_core import PKBoostClassifier, align
 from pkboost_core.metrics import average_precision
 from pkboost_core.reference import fit_reference
 
@@ -129,14 +129,16 @@ SCENARIOS: dict[str, Perturb] = {
 
 FROZEN: dict[str, models.Fit] = {
     "PKBoost": models.pkboost(),
+    "PKBoost quality": models.pkboost(mode="quality"),
     "PKBoost bag": models.pkboost(mode="quality", cross_features=False, linear_leaves=False),
     "LightGBM": models.lightgbm(),
     "LightGBM regularised": models.lightgbm(stop=True, **models.REGULARISED),
     "XGBoost": models.xgboost(),
     "XGBoost regularised": models.xgboost(stop=True, min_child_weight=1.0, reg_lambda=1.0, learning_rate=0.1),
-    "CatBoost": models.catboost(stop=True),
+    "CatBoost": models.catboost(),
+    "CatBoost stopped early": models.catboost(stop=True),
 }
-ALIGNED = ("PKBoost", "PKBoost bag", "LightGBM regularised")
+ALIGNED = ("PKBoost", "PKBoost quality", "PKBoost bag", "LightGBM regularised")
 """Models that are also run on aligned batches: alignment is not tied to a booster."""
 RETRAINED = models.lightgbm(**models.REGULARISED)
 
@@ -217,7 +219,8 @@ def run(
     sets: tuple[str, ...], seeds: int, file: Path | None, names: tuple[str, ...], workers: int
 ) -> list[dict]:
     """Run the (set, seed) pairs that `file` does not hold yet; return the rows of all."""
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
+    lines = file.read_text().splitlines() if file and file.exists() else []
+    rows = [row for row in (json.loads(line) for line in lines if line.endswith("}")) if has_all(row, names)]
     done = {(row["set"], row["seed"]) for row in rows}
     suite = [data.name for data in datasets.suite(sets)]
     splits = [(name, seed) for seed in range(seeds) for name in suite]
@@ -229,6 +232,11 @@ def run(
             with file.open("a") as stream:
                 stream.writelines(json.dumps(row) + "\n" for row in new)
     return rows
+
+
+def has_all(row: dict, names: tuple[str, ...]) -> bool:
+    """Whether a row holds these models."""
+    return set(names) <= set(row["found"])
 
 
 def losses(rows: list[dict], variant: str, scenario: str, name: str) -> tuple[float, float]:
@@ -282,11 +290,15 @@ def price(seeds: int) -> str:
 
 def _price(data: datasets.Dataset, seed: int, ordered: bool) -> tuple[float, list[align.Touched]]:
     train, test = datasets.split(data, seed) if ordered else random_split(data, seed)
-    predict = models.pkboost()(data.X[train], data.y[train], data.categorical, seed, 1)
-    reference = fit_reference(data.X[train], categorical=data.categorical)
-    aligned, touched = align.align(reference, data.X[test])
-    base = average_precision(data.y[test], predict(data.X[test]))
-    return 1 - average_precision(data.y[test], predict(aligned)) / base, touched
+    X, y, Z, truth = data.X[train], data.y[train], data.X[test], data.y[test]
+    plain, robust = (
+        PKBoostClassifier(categorical_features=list(data.categorical), random_state=seed, robust=robust).fit(
+            X, y
+        )
+        for robust in (False, True)
+    )
+    base = average_precision(truth, plain.predict_proba(Z)[:, 1])
+    return 1 - average_precision(truth, robust.predict_proba(Z)[:, 1]) / base, robust.align(Z)[1]
 
 
 def report(rows: list[dict], seeds: int, write: bool) -> None:
@@ -319,6 +331,7 @@ def main() -> None:
         "--json", type=Path, help="file of results, one JSON line each; continued if it exists"
     )
     parser.add_argument("--sets", nargs="*", default=[])
+    parser.add_argument("--anew", action="store_true", help="do not continue FILE: measure everything")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
@@ -326,7 +339,9 @@ def main() -> None:
     sets, seeds, names = tuple(options.sets) or SETS, options.seeds, tuple(FROZEN)
     if options.quick:
         sets, seeds = sets[:3], 1
-        names = tuple(name for name in names if name != "CatBoost")
+        names = tuple(name for name in names if not name.startswith("CatBoost"))
+    if options.json and options.anew:
+        options.json.unlink(missing_ok=True)
     report(run(sets, seeds, options.json, names, options.workers), seeds, options.write)
 
 

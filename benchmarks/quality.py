@@ -32,7 +32,7 @@ ABLATIONS: dict[str, models.Fit] = {
     "no refit": models.pkboost(refit=False),
     **{f"{n} bins": models.pkboost(max_bins=n) for n in (32, 128, 255)},
     **{f"learning rate {r:g}": models.pkboost(learning_rate=r) for r in (0.03, 0.07, 0.1)},
-    **{f"calibration {kind}": models.pkboost(calibration=kind) for kind in ("none", "beta")},
+    **{f"calibration {kind}": models.pkboost(calibration=kind) for kind in ("none", "intercept", "beta")},
     "linear leaves": models.pkboost(linear_leaves=True),
     "quality": models.pkboost(mode="quality"),
     "quality, columns alone": models.pkboost(mode="quality", cross_features=False),
@@ -52,7 +52,20 @@ ABLATIONS: dict[str, models.Fit] = {
 }
 """Variants of PKBoost: one change each."""
 
-KNOWN = {**models.SINGLE, **models.BAGS, **ABLATIONS}
+LARGE, MAX_TRAIN_LARGE = ", up to 40,000 rows", 40_000
+LARGE_ABLATIONS: dict[str, models.Fit] = {
+    f"PKBoost{LARGE}": models.pkboost(),
+    **{f"learning rate {r:g}{LARGE}": models.pkboost(learning_rate=r) for r in (0.03, 0.05, 0.07, 0.1)},
+    **{f"{n} bins{LARGE}": models.pkboost(max_bins=n) for n in (64, 255)},
+}
+"""Variants of what follows the number of rows, on the sets that have enough of them."""
+
+LARGE_SETS = (
+    "bank_time", "bank_full", "hillstrom_visit", "hillstrom_conversion", "elec2", "adult", "generated_0.1",
+    "generated_0.05", "generated_0.01", "generated_0.002",
+)  # fmt: skip
+
+KNOWN = {**models.SINGLE, **models.BAGS, **ABLATIONS, **LARGE_ABLATIONS}
 FEW_SEEDS = {"Perpetual": 1}
 """Models that take minutes on some sets: these seeds only, in a table of their own."""
 
@@ -68,20 +81,21 @@ Results = dict[tuple[str, int, str], dict[str, float]]
 """(set, seed, model) -> measures."""
 
 
-def measure(data: datasets.Dataset, seed: int, fit: models.Fit, n_threads: int) -> dict[str, float]:
-    """Fit on the training rows of a split and score the test rows."""
-    train, test = datasets.split(data, seed)
+def measure(data: datasets.Dataset, seed: int, name: str) -> dict[str, float]:
+    """Fit on the training rows of a split, on one thread, and score the test rows."""
+    max_train = MAX_TRAIN_LARGE if name.endswith(LARGE) else datasets.MAX_TRAIN_ROWS
+    train, test = datasets.split(data, seed, max_train)
     started = time.perf_counter()
-    predict = models.quietly(fit)(data.X[train], data.y[train], data.categorical, seed, n_threads)
+    predict = models.quietly(KNOWN[name])(data.X[train], data.y[train], data.categorical, seed, 1)
     seconds = time.perf_counter() - started
     p = predict(data.X[test])
     return {name: metric(data.y[test], p) for name, metric in MEASURES.items()} | {"seconds": seconds}
 
 
 def measure_all(set_name: str, seed: int, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Measure models by name on one split, on one thread."""
+    """Measure models by name on one split."""
     data = datasets.load(set_name)
-    return {name: measure(data, seed, KNOWN[name], n_threads=1) for name in names}
+    return {name: measure(data, seed, name) for name in names}
 
 
 def run(
@@ -95,10 +109,16 @@ def run(
     """
     results = read(file)
     names = tuple(data.name for data in datasets.suite(sets))
-    splits = [(name, seed) for seed in range(seeds) for name in names]
     missing = {
-        (name, seed): tuple(m for m, most in chosen.items() if seed < most and (name, seed, m) not in results)
-        for name, seed in splits
+        (name, seed): tuple(
+            m
+            for m, most in chosen.items()
+            if seed < most
+            and (name, seed, m) not in results
+            and (name in LARGE_SETS or not m.endswith(LARGE))
+        )
+        for seed in range(seeds)
+        for name in names
     }
     tasks = [(*split, asked) for split, asked in missing.items() if asked]
     for (name, seed, _), found in side_by_side(measure_all, tasks, workers):
@@ -112,7 +132,7 @@ def read(file: Path | None) -> Results:
     """Read the lines written so far."""
     if file is None or not file.exists():
         return {}
-    lines = (json.loads(line) for line in file.read_text().splitlines())
+    lines = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]  # whole ones
     return {(line["set"], line["seed"], line["model"]): line["measures"] for line in lines}
 
 
@@ -230,13 +250,20 @@ def per_set(results: Results, names: list[str], measure_name: str) -> str:
 
 def report(results: Results, ablation: bool, write: bool) -> None:
     """Print the tables, and put them into the document when asked to."""
-    known = ABLATIONS if ablation else {**models.SINGLE, **models.BAGS}
+    known = {**ABLATIONS, **LARGE_ABLATIONS} if ablation else {**models.SINGLE, **models.BAGS}
     splits = {name: sum(key[2] == name for key in results) for name in known}
     enough = 1 if ablation else max(splits.values())
     names = [name for name in known if splits[name] >= enough]
     rest = [name for name in known if 0 < splits[name] < enough]
     if ablation:
-        parts = {"ablation": compare(results, "PKBoost", [n for n in names if n != "PKBoost"])}
+        tables_of = {"ablation": "PKBoost", "ablation-large": f"PKBoost{LARGE}"}
+        parts = {
+            part: compare(
+                results, base, [n for n in names if n != base and n.endswith(LARGE) == (LARGE in base)]
+            )
+            for part, base in tables_of.items()
+            if base in names
+        }
     else:
         parts = {"summary": summary(results, names)}
         for base in [name for name in ("PKBoost", "PKBoost quality") if name in names]:
@@ -244,7 +271,8 @@ def report(results: Results, ablation: bool, write: bool) -> None:
             parts[part] = compare(results, base, [name for name in names if name != base])
         parts |= {f"per-set-{m.lower()}": per_set(results, names, m) for m in ("PR-AUC", "log-loss")}
     for part, text in parts.items():
-        _publish(part, f"{_about(results, names)}\n\n{text}", write)
+        shown = [n for n in names if n.endswith(LARGE) == part.endswith("-large")]
+        _publish(part, f"{_about(results, shown)}\n\n{text}", write)
     if rest:
         most = max(splits[name] for name in rest)
         listed = [name for name in known if name in names or splits[name] == most]
@@ -277,11 +305,12 @@ def main() -> None:
     )
     parser.add_argument("--sets", nargs="*", default=[])
     parser.add_argument("--models", nargs="*", default=[])
+    parser.add_argument("--anew", action="store_true", help="do not continue FILE: measure everything")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, one thread each")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
-    names = list(ABLATIONS) if options.ablation else [*models.SINGLE, *models.BAGS]
+    names = [*ABLATIONS, *LARGE_ABLATIONS] if options.ablation else [*models.SINGLE, *models.BAGS]
     sets, seeds = tuple(options.sets), options.seeds
     if options.quick:
         sets, seeds = sets or QUICK_SETS, min(seeds, 2)
@@ -289,6 +318,8 @@ def main() -> None:
     if options.models:
         names = [name for name in names if name in options.models]
     chosen = {name: min(seeds, FEW_SEEDS.get(name, seeds)) for name in names}
+    if options.json and options.anew:
+        options.json.unlink(missing_ok=True)
     results = run(chosen, sets, seeds, options.json, options.workers)
     report(results, options.ablation, options.write)
 

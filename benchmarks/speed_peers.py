@@ -74,11 +74,17 @@ def fit_peer(name: str) -> dict[str, float]:
     return {"seconds": timed(lambda: PEERS[name](X, y))[0]}
 
 
-def peer_table(seconds: dict[str, float], limit: float) -> str:
-    """Return the peers by seconds."""
-    ranked = sorted(seconds.items(), key=lambda pair: pair[1])
-    cells = [[name, f"{s:.2f}" if math.isfinite(s) else f"> {limit:.0f}, or not here"] for name, s in ranked]
+def peer_table(found: dict[str, dict[str, float]]) -> str:
+    """Return the peers by seconds, the slow and the missing ones last."""
+    ranked = sorted(found.items(), key=lambda pair: pair[1].get("seconds", pair[1].get("limit", math.inf)))
+    cells = [[name, _peer_seconds(one)] for name, one in ranked]
     return tables.markdown([f"{ROWS:,} rows, one thread, one fit", "seconds"], cells)
+
+
+def _peer_seconds(found: dict[str, float]) -> str:
+    if "seconds" in found:
+        return f"{found['seconds']:.2f}"
+    return f"over {found['limit']:.0f}" if "limit" in found else "not installed"
 
 
 def time_to_loss() -> dict[str, dict[str, float]]:

@@ -80,17 +80,20 @@ def stages(n: int) -> dict[str, list[float]]:
     scan = seconds["grow_tree"] - sum_seconds - part_seconds
     per_tree = float(n * ROUNDS)
     found = {
-        "binning: sort, cuts": [seconds["choose_cuts"], min(n, 200_000) * N_FEATURES * 4.0],
+        "binning: sort, cuts; outside kernels": [
+            seconds["choose_cuts"],
+            min(n, 200_000) * N_FEATURES * 4.0,
+        ],
         "binning: codes": [seconds["encode"], n * N_FEATURES * 5.0],
         "gradients": [seconds["logistic_gradients"], per_tree * 20],
         "rounding, packing": [seconds["quantise"], per_tree * 28],
         "histograms (estimated)": [sum_seconds, summed * ROW_BYTES],
         "partition (estimated)": [part_seconds, parted * 17],
-        "scan and the rest of grow_tree": [scan, 2.0 * len(inner) * width * 8],
+        "scan, and what rows cost more that lie apart": [scan, 2.0 * len(inner) * width * 8],
         "update of the scores": [seconds["add_leaf_values"], per_tree * 24],
     }
     known = sum(pair[0] for pair in found.values())
-    found["binning: sort, cuts"][0] += total - known
+    found["binning: sort, cuts; outside kernels"][0] += total - known
     return found | {"bytes per second": [copy_speed(), 0.0]}
 
 

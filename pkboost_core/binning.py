@@ -40,6 +40,11 @@ class Binning:
         return len(self.thresholds)
 
     @property
+    def n_groups(self) -> int:
+        """Number of words that the codes of a row take."""
+        return max(1, -(-self.n_features // GROUP))
+
+    @property
     def n_bins(self) -> np.ndarray:
         """Bins of observed values per feature (int64); the code of a missing value is this number."""
         sizes = np.array([len(cuts) for cuts in self.thresholds], dtype=np.int64)
@@ -47,8 +52,7 @@ class Binning:
 
     def transform(self, X: np.ndarray, n_threads: int = 1) -> np.ndarray:
         """Return the codes, uint8 (n_groups, n_rows, 8): feature f at `[f // 8, :, f % 8]`."""
-        n_groups = max(1, -(-self.n_features // GROUP))
-        codes = np.zeros((n_groups, len(X), GROUP), dtype=np.uint8)
+        codes = np.zeros((self.n_groups, len(X), GROUP), dtype=np.uint8)
         tables = self._lookup_tables()
         in_parts(lambda start, stop: encode(X, *tables, codes, start, stop), len(X), n_threads)
         return codes
@@ -58,6 +62,13 @@ class Binning:
         for row, cuts in zip(table, self.thresholds, strict=True):
             row[: len(cuts)] = cuts
         return table, self.n_bins, self.is_categorical
+
+
+def sample_rows(n_rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the rows, in order, that cut points are learned from: all, or `SAMPLE_ROWS` drawn at random."""
+    if n_rows <= SAMPLE_ROWS:
+        return np.arange(n_rows)
+    return np.sort(rng.choice(n_rows, SAMPLE_ROWS, replace=False))
 
 
 def fit_binning(
@@ -84,7 +95,7 @@ def fit_binning(
         Columns are sorted side by side on so many threads; the cuts are the same for any number.
     """
     if len(X) > SAMPLE_ROWS:
-        rows = np.sort(rng.choice(len(X), SAMPLE_ROWS, replace=False))
+        rows = sample_rows(len(X), rng)
         X = X[rows]
         sample_weight = None if sample_weight is None else sample_weight[rows]
 

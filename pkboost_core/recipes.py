@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pkboost_core.binning import Binning, fit_binning
+from pkboost_core.binning import GROUP, Binning, fit_binning, sample_rows
 from pkboost_core.constraints import interaction_groups
 from pkboost_core.crosses import crossed, top_pairs, widened
 from pkboost_core.linear_leaves import NO_POSITIONS, bin_positions
@@ -18,6 +18,9 @@ CROSS_ROWS = 2_000
 
 SHALLOW = 4
 """Greatest depth of the trees that see crosses: unlike the large trees beside them in a bag."""
+
+ENCODED_ROWS = 100_000
+"""Rows whose crosses are held at a time."""
 
 N_PROBE_TREES, PROBE_RATE = 50, 0.1
 """Trees that rank the columns by gain, and their learning rate."""
@@ -42,7 +45,7 @@ class Recipe:
         """Return rows to stop on, binned without crosses, as this recipe sees them."""
         if not len(self.pairs):
             return rows
-        return replace(rows, codes=self.plan.binning.transform(widened(values, self.pairs)))
+        return replace(rows, codes=encoded(self.plan.binning, values, self.pairs))
 
 
 def wants_shallow(params: Mapping[str, Any], n_rows: int) -> bool:
@@ -73,7 +76,10 @@ def shallow_recipe(
     plan = replace(plan, rules=plan.rules._replace(max_depth=min(SHALLOW, plan.rules.max_depth)))
     if not len(pairs):
         return Recipe(plan, rows, pairs)
-    extra, rng = crossed(values, pairs), np.random.default_rng([plan.seed, 3])
+    rng = np.random.default_rng([plan.seed, 3])
+    sample = sample_rows(len(values), rng)
+    extra = crossed(values[sample], pairs)
+    weight = None if weight is None else weight[sample]
     fresh = fit_binning(extra, max_bins, np.zeros(extra.shape[1], dtype=bool), weight, rng, n_threads)
     binning = Binning(
         plan.binning.thresholds + fresh.thresholds,
@@ -87,8 +93,19 @@ def shallow_recipe(
         groups=interaction_groups(None, None, binning.n_features),
         positions=positions if len(plan.positions) else NO_POSITIONS,
     )
-    codes = binning.transform(np.concatenate([values, extra], axis=1))
-    return Recipe(wide, replace(rows, codes=codes), pairs)
+    return Recipe(wide, replace(rows, codes=encoded(binning, values, pairs, n_threads)), pairs)
+
+
+def encoded(binning: Binning, values: np.ndarray, pairs: np.ndarray, n_threads: int = 1) -> np.ndarray:
+    """Return the bin codes of columns and their crosses as `Binning.transform` does.
+
+    The crosses of so many rows at a time exist: those of a million would take half a gigabyte.
+    """
+    codes = np.empty((binning.n_groups, len(values), GROUP), dtype=np.uint8)
+    for start in range(0, len(values), ENCODED_ROWS):
+        rows = slice(start, start + ENCODED_ROWS)
+        codes[:, rows] = binning.transform(widened(values[rows], pairs), n_threads)
+    return codes
 
 
 def used(recipes: Sequence[Recipe], trees: Sequence[np.ndarray]) -> Recipe:

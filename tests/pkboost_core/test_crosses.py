@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pkboost_core import PKBoostClassifier, PKBoostRegressor, bag
+from pkboost_core import PKBoostClassifier, PKBoostRegressor, bag, recipes
+from pkboost_core.binning import fit_binning
 from pkboost_core.crosses import NO_PAIRS, credited, crossed, top_pairs, widened
 from pkboost_core.metrics import log_loss
 from pkboost_core.recipes import SHALLOW
@@ -187,3 +188,12 @@ def test_a_damaged_pair_is_refused(pair, message):
     model.ensemble_.pairs[0] = pair
     with pytest.raises(ModelFileError, match=message):
         loads(dumps(model))
+
+
+def test_crosses_are_encoded_block_by_block_as_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, pairs = rng.normal(size=(250, 3)), np.array([[0, 1], [1, 2]])
+    wide = widened(X, pairs)
+    binning = fit_binning(wide, 16, np.zeros(wide.shape[1], dtype=bool), None, rng)
+    monkeypatch.setattr(recipes, "ENCODED_ROWS", 100)
+    np.testing.assert_array_equal(recipes.encoded(binning, X, pairs), binning.transform(wide))
