@@ -31,11 +31,12 @@ from drift_worlds import KINDS, QUIET
 from tables import write
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "drift.md"
-PARTS = ("worlds", "river", "streams", "monitors")
+WORLD_PARTS = ("policies", "loop", "poison")
+PARTS = (*WORLD_PARTS, "river", "streams", "monitors")
 QUICK_KINDS = ("none", "concept")
 QUICK_LEADS = 2_000
-TRIES, QUICK_TRIES = 25, 4
-"""Poisoned nights a quiet world."""
+TRIES, QUICK_TRIES = 10, 1
+"""Nights a quiet world for each poison."""
 MONITORS, QUICK_MONITORS = (100, 600), (2, 100)
 """Quiet years, and runs per detection delay."""
 
@@ -94,14 +95,20 @@ def _tasks(options: argparse.Namespace, urls: Any) -> Iterator[tuple[str, Any, t
     for seed in range(options.first_seed, options.seeds):
         for kind in options.kinds:
             url, what = urls(f"{kind}_{seed}"), (kind, seed, options.leads)
-            if "worlds" in options.parts:
-                yield f"{kind} {seed}", one_world, (url, *what, options.quick, tries)
+            parts = [part for part in WORLD_PARTS if part in options.parts and _has(kind, part)]
+            if parts:
+                yield f"{kind} {seed}", one_world, (url, *what, options.quick, parts, tries)
             if "river" in options.parts and not options.quick:
                 yield f"river {kind} {seed}", river, (urls(f"river_{kind}_{seed}"), *what)
     if "streams" in options.parts:
         yield "streams", streams, (options.quick,)
     if "monitors" in options.parts:
         yield "monitors", monitors, QUICK_MONITORS if options.quick else MONITORS
+
+
+def _has(kind: str, part: str) -> bool:
+    """Whether a part runs in worlds of a kind: only in quiet ones can poison be told from drift."""
+    return part != "poison" or kind == "none"
 
 
 def _joined(results: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +118,7 @@ def _joined(results: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
 
 
 def together(files: list[Path]) -> dict[str, Any]:
-    """Join the results of parts that were run apart.
+    """Join results of parts that were run apart; of two runs of a policy on a world the later file's counts.
 
     Raises
     ------
@@ -121,17 +128,22 @@ def together(files: list[Path]) -> dict[str, Any]:
     parts = [json.loads(file.read_text()) for file in files]
     if len({part["leads"] for part in parts}) > 1:
         raise ValueError("worlds of different sizes are no one table: run all parts with equal --leads")
-    found: dict[str, Any] = {"monitors": None}
-    for part in parts:
-        found = _joined(found, {name: value for name, value in part.items() if name != "leads" and value})
-    return {"runs": [], "poison": [], "streams": []} | found | {"leads": parts[0]["leads"]}
+    runs = {(run["policy"], run["kind"], run["seed"]): run for part in parts for run in part["runs"]}
+    newest = {
+        name: next((part[name] for part in reversed(parts) if part[name]), empty)
+        for name, empty in {"poison": [], "streams": [], "monitors": None}.items()
+    }
+    spent = sum(part["cpu_seconds"] for part in parts)
+    return {"runs": list(runs.values()), **newest, "cpu_seconds": spent, "leads": parts[0]["leads"]}
 
 
-def one_world(url: str, kind: str, seed: int, leads: int, is_quick: bool, tries: int) -> dict[str, Any]:
-    """Build a world, run every policy on it, and poison the quiet one."""
+def one_world(
+    url: str, kind: str, seed: int, leads: int, is_quick: bool, parts: list[str], tries: int
+) -> dict[str, Any]:
+    """Build a world, run policies and loop on it, and poison its nights."""
     from drift_fits import Fits
     from drift_loop import run_loop
-    from drift_poison import promoted
+    from drift_poison import POISONS, promoted
     from drift_policies import run_schedule, schedules, tuned_on_burn_in
     from drift_summary import summary
     from drift_worlds import build_world
@@ -141,12 +153,13 @@ def one_world(url: str, kind: str, seed: int, leads: int, is_quick: bool, tries:
     started = time.process_time()
     world = build_world(Database.from_url(url), kind, seed, leads)
     fits = Fits(world)
-    runs = [run_schedule(fits, schedule) for schedule in schedules(kind, is_quick)]
+    asked = schedules(kind, is_quick) if "policies" in parts else []
+    runs = [run_schedule(fits, schedule) for schedule in asked]
     tuned = tuned_on_burn_in(runs)
     runs += [tuned] if tuned else []
-    runs.append(run_loop(fits))
+    runs += [run_loop(fits)] if "loop" in parts else []
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
-    poison = [promoted(world, tries, seed)] if kind == "none" else []
+    poison = [promoted(world, tries * len(POISONS), seed)] if "poison" in parts else []
     return {"runs": found, "poison": poison, "cpu_seconds": time.process_time() - started}
 
 
