@@ -14,6 +14,7 @@ GATED, REFERENCE = "PKBoost gated loop", "LightGBM nightly, expanding"
 ORACLE = "oracle without delay"
 MOST_WORSE, MOST_FALL = -0.005, 0.028
 MOST_PAGES, MOST_WEEKS = 0.5, 8
+NEVER_WEEKS = 26
 SIGNIFICANT = 2.3
 """Student's t at 5 %, two-sided, with nine degrees of freedom."""
 
@@ -124,21 +125,28 @@ def _real_sets(results: Row) -> list[str]:
 
 
 def _recovery(results: Row) -> list[str]:
+    """Compare world by world: of all worlds together half recover at once, where a median says nothing."""
     name = "(b) recovers at least as soon as nightly LightGBM on the best of its windows"
-    windows: dict[tuple[str, int], list[float]] = {}
+    windows: dict[tuple[str, int], float] = {}
     for run in results["runs"]:
         if run["kind"] in HARMED and run["policy"].startswith("LightGBM nightly"):
-            windows.setdefault((run["kind"], run["seed"]), []).append(run["weeks_to_recover"])
-    ours = [
-        run["weeks_to_recover"]
+            world = (run["kind"], run["seed"])
+            windows[world] = min(windows.get(world, math.inf), run["weeks_to_recover"])
+    pairs = [
+        (min(run["weeks_to_recover"], NEVER_WEEKS), min(windows[run["kind"], run["seed"]], NEVER_WEEKS))
         for run in _runs(results, HARMED, GATED)
         if (run["kind"], run["seed"]) in windows
     ]
-    if not ours:
+    if not pairs:
         return [name, "not run", ""]
-    own, best = float(np.median(ours)), float(np.median([min(weeks) for weeks in windows.values()]))
-    words = f"median weeks {_weeks(own)} against {_weeks(best)} in {len(ours)} worlds"
-    return [name, _met(own <= best), words]
+    own, best = np.array(pairs, dtype=float).T
+    sooner, later = int((own < best).sum()), int((own > best).sum())
+    words = (
+        f"sooner in {sooner}, as soon in {len(pairs) - sooner - later}, later in {later} of {len(pairs)} worlds; "
+        f"mean weeks {own.mean():.1f} against {best.mean():.1f} (never counts {NEVER_WEEKS}), "
+        f"medians {np.median(own):.1f} against {np.median(best):.1f}"
+    )
+    return [name, _met(sooner >= later and own.mean() <= best.mean()), words]
 
 
 def _late_labels(results: Row) -> list[str]:
