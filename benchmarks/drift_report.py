@@ -141,8 +141,9 @@ def _recovery(results: Row) -> list[str]:
         return [name, "not run", ""]
     own, best = np.array(pairs, dtype=float).T
     sooner, later = int((own < best).sum()), int((own > best).sum())
+    level = len(pairs) - sooner - later
     words = (
-        f"sooner in {sooner}, as soon in {len(pairs) - sooner - later}, later in {later} of {len(pairs)} worlds; "
+        f"sooner in {sooner}, as soon in {level}, later in {later} of {len(pairs)} worlds; "
         f"mean weeks {own.mean():.1f} against {best.mean():.1f} (never counts {NEVER_WEEKS}), "
         f"medians {np.median(own):.1f} against {np.median(best):.1f}"
     )
