@@ -12,8 +12,11 @@ from pkboost_core.loss import LogLoss, Loss, Softmax
 from pkboost_core.open_loss import OpenLogLoss, expected_target, with_open
 from pkboost_core.params import pos_weight_for
 from pkboost_core.stopping import Fitted
-from pkboost_core.targets import check_two_classes, encode_known, encode_target, weighted_mean
+from pkboost_core.targets import check_odds, check_two_classes, encode_known, encode_target, weighted_mean
 from pkboost_core.temperature import Temperature, fit_temperature
+
+MAX_LABEL_BYTES = 1 << 16
+"""Longest label of a class that is read from a file."""
 
 
 class PKBoostClassifier(Booster):
@@ -58,7 +61,8 @@ class PKBoostClassifier(Booster):
     monotonic_constraints : mapping or sequence of -1, 0, 1, or None
         By column name, by column index, or one per column. 1: the score never falls when the feature rises.
     interaction_constraints : sequence of sequences of columns, or None
-        Features may meet on a path only within one of the groups; columns in no group stay alone.
+        Features may meet on a path only within one of the groups, at most 64; columns in no group form one
+        more, as in scikit-learn. For a column that meets none give it a group of its own.
     early_stopping : bool
         Stop on the log-loss of `eval_set`, or of a random stratified share of the rows, or of K folds when
         that share has fewer than 20 rows outside the largest class.
@@ -203,7 +207,10 @@ class PKBoostClassifier(Booster):
                 f"for {len(self.classes_)} classes"
             )
         if not self._has_softmax:
-            return LogLoss(pos_weight_for(self.scale_pos_weight, weighted_mean(target, weight))), target
+            share = weighted_mean(target, weight)
+            pos_weight = pos_weight_for(self.scale_pos_weight, share)
+            check_odds(pos_weight * share / max(1.0 - share, 1e-30))
+            return LogLoss(pos_weight), target
         if self.scale_pos_weight is not None:
             raise ValueError(
                 f"scale_pos_weight={self.scale_pos_weight!r} should be None for more than two classes; pass "
@@ -298,7 +305,12 @@ class PKBoostClassifier(Booster):
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self.classes_ = np.array(state["classes"], dtype=np.dtype(state["classes_dtype"]))
+        dtype = np.dtype(state["classes_dtype"])
+        if dtype.itemsize > MAX_LABEL_BYTES:
+            raise ValueError(f"class labels of {dtype.itemsize} bytes, at most {MAX_LABEL_BYTES}")
+        self.classes_ = np.array(state["classes"], dtype)
+        if self.classes_.ndim != 1 or len(self.classes_) < 2:
+            raise ValueError(f"a classifier needs two classes or more, got {state['classes']!r}")
         kind = Temperature if self._has_softmax else Calibration
         self.calibration_ = kind.from_state(state["calibration"])
         n_outputs = len(self.classes_) if self._has_softmax else 1
