@@ -72,13 +72,14 @@ class PKBoostClassifier(Booster):
         After early stopping, replay the trees' structure on all rows and recompute the leaf values.
     linear_leaves : bool or "auto"
         Let a leaf add a small ridge regression on the numeric features of its path, `l2_regularization` its
-        penalty: closer where the truth is smooth, 1.3 times the time. "auto": with mode="quality" from 2,000
+        penalty: closer where the truth is smooth, 1.3 times the time; the scores then depend on the scale of
+        a feature (its logarithm gives others, mere units do not). "auto": with mode="quality" from 2,500
         rows on. Not with monotonic constraints.
     cross_features : bool or "auto"
         Let a bag have five more members: trees of depth 4 that also test differences and products of the (up
         to eight) numeric columns of greatest gain, where there are two. How much each five count in the mean
         is voted by the loss on rows that members never saw; those without a vote are dropped. Attributions
-        and importances credit a cross to its two columns in halves. "auto": from 2,000 rows on, without
+        and importances credit a cross to its two columns in halves. "auto": from 2,500 rows on, without
         monotonic or interaction constraints. Twice the time.
     mode : "fast" or "quality"
         "quality": a bag of five members, each fitted as above on a random stratified 80 % of the rows (of the
