@@ -103,7 +103,18 @@ def check_odds(odds: float) -> None:
 
 
 def weighted_mean(target: np.ndarray, weight: np.ndarray | None) -> float:
-    """Return the mean of the targets; None or an empty array weighs all rows alike."""
+    """Return the mean of the targets; None or an empty array weighs all rows alike.
+
+    Raises
+    ------
+    ValueError
+        No row has weight.
+    """
     if weight is None or not len(weight):
         return float(np.mean(target, dtype=np.float64))
+    if not weight.any():
+        raise ValueError(
+            "a share of the rows (held out, or a member's) has sample_weight zero in every row; drop rows"
+            " without weight"
+        )
     return float(np.average(target.astype(np.float64), weights=weight.astype(np.float64)))

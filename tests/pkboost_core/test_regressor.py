@@ -243,3 +243,9 @@ def test_targets_of_any_size_are_predicted_or_refused(loss):
     weight = np.where(np.arange(60) == 3, 0.0, 1.0)
     with pytest.raises(ValueError, match=r"y=1e\+40 at row 3 lies too far from the rest"):
         PKBoostRegressor(loss=loss).fit(X, y, weight)
+
+
+def test_rows_held_out_without_any_weight_are_named():
+    X, y = friedman(40)
+    with pytest.raises(ValueError, match="has sample_weight zero in every row; drop rows without weight"):
+        PKBoostRegressor().fit(X, y, np.arange(40) == 7)
