@@ -26,6 +26,7 @@ from pkboost_core.reference import (
     MIN_ROWS,
     ColumnReference,
     Reference,
+    as_float32,
     is_novel,
     ks_distance,
     middle_ranks,
@@ -94,13 +95,14 @@ def _align_column(known: ColumnReference, x: np.ndarray) -> tuple[np.ndarray, st
     """Values to use instead of x, why, and whether the sign was turned."""
     if not known.repeats:
         return _align_shape(known, x)
-    novel, limit = is_novel(known.sample, x), known.novelty + _NOVELTY_MARGIN
+    sample, limit = as_float32(known.sample), known.novelty + _NOVELTY_MARGIN
+    novel = is_novel(sample, as_float32(x))
     blocks = _blocks(len(x))
     disturbed = np.concatenate([np.full(len(b), novel[b].mean() > limit) for b in blocks])
     if disturbed.sum() < max(MIN_ROWS, _MIN_SHARE * len(x)):
         return _drop_outliers(known, x, novel), "outliers", False
     out, part = x.copy(), x[disturbed]
-    if is_novel(known.sample, -part).mean() <= known.novelty + 0.1:
+    if is_novel(sample, as_float32(-part)).mean() <= known.novelty + 0.1:
         out[disturbed] = -part
         return out, "sign", True
     is_flipped = _shape_distance(known, -part) < 0.5 * _shape_distance(known, part)

@@ -12,8 +12,11 @@ from pkboost_core.loss import LogLoss, Loss, Softmax
 from pkboost_core.open_loss import OpenLogLoss, expected_target, with_open
 from pkboost_core.params import pos_weight_for
 from pkboost_core.stopping import Fitted
-from pkboost_core.targets import check_two_classes, encode_known, encode_target, weighted_mean
+from pkboost_core.targets import check_odds, check_two_classes, encode_known, encode_target, weighted_mean
 from pkboost_core.temperature import Temperature, fit_temperature
+
+MAX_LABEL_BYTES = 1 << 16
+"""Longest label of a class that is read from a file."""
 
 
 class PKBoostClassifier(Booster):
@@ -58,7 +61,8 @@ class PKBoostClassifier(Booster):
     monotonic_constraints : mapping or sequence of -1, 0, 1, or None
         By column name, by column index, or one per column. 1: the score never falls when the feature rises.
     interaction_constraints : sequence of sequences of columns, or None
-        Features may meet on a path only within one of the groups; columns in no group stay alone.
+        Features may meet on a path only within one of the groups, at most 64; columns in no group form one
+        more, as in scikit-learn. For a column that meets none give it a group of its own.
     early_stopping : bool
         Stop on the log-loss of `eval_set`, or of a random stratified share of the rows, or of K folds when
         that share has fewer than 20 rows outside the largest class.
@@ -68,13 +72,14 @@ class PKBoostClassifier(Booster):
         After early stopping, replay the trees' structure on all rows and recompute the leaf values.
     linear_leaves : bool or "auto"
         Let a leaf add a small ridge regression on the numeric features of its path, `l2_regularization` its
-        penalty: closer where the truth is smooth, 1.3 times the time. "auto": with mode="quality" from 2,000
+        penalty: closer where the truth is smooth, 1.3 times the time; the scores then depend on the scale of
+        a feature (its logarithm gives others, mere units do not). "auto": with mode="quality" from 2,500
         rows on. Not with monotonic constraints.
     cross_features : bool or "auto"
         Let a bag have five more members: trees of depth 4 that also test differences and products of the (up
         to eight) numeric columns of greatest gain, where there are two. How much each five count in the mean
         is voted by the loss on rows that members never saw; those without a vote are dropped. Attributions
-        and importances credit a cross to its two columns in halves. "auto": from 2,000 rows on, without
+        and importances credit a cross to its two columns in halves. "auto": from 2,500 rows on, without
         monotonic or interaction constraints. Twice the time.
     mode : "fast" or "quality"
         "quality": a bag of five members, each fitted as above on a random stratified 80 % of the rows (of the
@@ -203,7 +208,10 @@ class PKBoostClassifier(Booster):
                 f"for {len(self.classes_)} classes"
             )
         if not self._has_softmax:
-            return LogLoss(pos_weight_for(self.scale_pos_weight, weighted_mean(target, weight))), target
+            share = weighted_mean(target, weight)
+            pos_weight = pos_weight_for(self.scale_pos_weight, share)
+            check_odds(pos_weight * share / max(1.0 - share, 1e-30))
+            return LogLoss(pos_weight), target
         if self.scale_pos_weight is not None:
             raise ValueError(
                 f"scale_pos_weight={self.scale_pos_weight!r} should be None for more than two classes; pass "
@@ -298,7 +306,12 @@ class PKBoostClassifier(Booster):
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self.classes_ = np.array(state["classes"], dtype=np.dtype(state["classes_dtype"]))
+        dtype = np.dtype(state["classes_dtype"])
+        if dtype.itemsize > MAX_LABEL_BYTES:
+            raise ValueError(f"class labels of {dtype.itemsize} bytes, at most {MAX_LABEL_BYTES}")
+        self.classes_ = np.array(state["classes"], dtype)
+        if self.classes_.ndim != 1 or len(self.classes_) < 2:
+            raise ValueError(f"a classifier needs two classes or more, got {state['classes']!r}")
         kind = Temperature if self._has_softmax else Calibration
         self.calibration_ = kind.from_state(state["calibration"])
         n_outputs = len(self.classes_) if self._has_softmax else 1

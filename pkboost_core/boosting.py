@@ -1,5 +1,6 @@
 """What the estimators share: from a frame to a fitted ensemble, and back from a file."""
 
+import copy
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,7 +67,7 @@ class Booster(Inspection):
         groups: Any = None,
         open_odds: Any = None,
     ) -> Self:
-        """Fit the trees.
+        """Fit the trees; a fit that fails leaves the estimator as it was.
 
         Parameters
         ----------
@@ -88,6 +89,12 @@ class Booster(Inspection):
         ValueError, TypeError
             Naming the parameter or input that is wrong.
         """
+        fitted = copy.copy(self)
+        fitted._fit(X, y, sample_weight, eval_set, groups, open_odds)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any, groups: Any, open_odds: Any) -> None:
         check_parameters(self.get_params())
         values, is_categorical = self._learn_table(X)
         self.random_state_ = drawn_seed() if self.random_state is None else int(self.random_state)
@@ -113,7 +120,6 @@ class Booster(Inspection):
         self.validation_loss_ = fit.losses
         self._member_sizes = fit.member_sizes
         self._finish(fit)
-        return self
 
     def _plan(self, binning: Binning, rows: Rows, loss: Loss) -> Plan:
         def report(n_rounds: int, held_out_loss: float) -> bool:
@@ -193,6 +199,15 @@ class Booster(Inspection):
         }
         return state | ({"member_sizes": list(self._member_sizes)} if self._member_sizes else {})
 
+    def _check_columns(self) -> None:
+        """Raise ValueError where trees read from a file test other columns or levels than the table has."""
+        n_features, columns = self.ensemble_.n_features, self.columns_
+        if n_features != columns.n_columns:
+            raise ValueError(f"the trees are for {n_features} columns, the table has {columns.n_columns}")
+        for j, levels in columns.levels.items():
+            if (self.ensemble_.bin_thresholds[j] >= len(levels)).any():
+                raise ValueError(f"column {columns.label(j)!r} has {len(levels)} levels, the trees know more")
+
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild a fitted model from `to_state`."""
@@ -203,6 +218,7 @@ class Booster(Inspection):
         model.random_state_ = int(state["random_state"])
         model.validation_loss_ = np.asarray(state["validation_loss"], dtype=np.float64)
         model.n_trees_ = model.ensemble_.n_trees
+        model._check_columns()
         sizes = model._member_sizes = tuple(int(size) for size in state.get("member_sizes", ()))
         n_outputs = model.ensemble_.n_outputs
         if sizes and (sum(sizes) != model.n_trees_ or any(size < 0 or size % n_outputs for size in sizes)):

@@ -1,5 +1,6 @@
 """What `fit` saw of its columns: names and category levels, by which later rows become the same matrix."""
 
+import numbers
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,9 @@ import numpy as np
 from pkboost_core.binning import MAX_CATEGORIES
 from pkboost_core.estimator import conversion_warning
 from pkboost_core.frames import Column, Text, feature_names, read_columns
+
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-20, 1e20
+"""Between which the largest weight must lie, so that its products with gradients are finite in float32."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,9 @@ def fit_columns(
     if isinstance(read, list):
         read = _joined([columns._encoded(j, column) for j, column in enumerate(read)], n_rows_of(X))
     check_not_empty(read)
-    chosen = column_positions(categorical_features or (), names, n_columns, "categorical_features")
+    chosen = column_positions(
+        () if categorical_features is None else categorical_features, names, n_columns, "categorical_features"
+    )
     is_categorical = np.zeros(n_columns, dtype=np.bool_)
     is_categorical[[*chosen, *levels]] = True
     for j in np.flatnonzero(is_categorical):
@@ -172,16 +178,23 @@ def to_vector(values: Any, n_rows: int, what: str) -> np.ndarray:
 
 
 def to_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
-    """Return float64 weights, None for none or all equal to one."""
+    """Return float64 weights, None for none or all equal to one; the largest must be an ordinary number."""
     if sample_weight is None:
         return None
     weights = to_vector(sample_weight, n_rows, "sample_weight").astype(np.float64)
     if not np.isfinite(weights).all():
-        raise ValueError("sample_weight contains NaN or infinity")
+        row = np.flatnonzero(~np.isfinite(weights))[0]
+        raise ValueError(f"sample_weight contains NaN or infinity at row {row}")
     if (weights < 0).any():
         raise ValueError(f"sample_weight={weights.min():g} should not be smaller than 0")
     if not weights.any():
         raise ValueError("sample_weight is zero for every row")
+    largest = int(np.argmax(weights))
+    if not SMALLEST_WEIGHT <= weights[largest] <= LARGEST_WEIGHT:
+        raise ValueError(
+            f"the largest sample_weight, {weights[largest]:g} at row {largest}, should lie between"
+            f" {SMALLEST_WEIGHT:g} and {LARGEST_WEIGHT:g}; divide the weights by their mean"
+        )
     return None if (weights == 1.0).all() else weights
 
 
@@ -193,7 +206,11 @@ def column_positions(columns: Any, names: list[str] | None, n_features: int, wha
             if names is None or column not in names:
                 raise ValueError(f"{what} names {column!r}, which is not a column of X")
             positions.append(names.index(column))
-        elif isinstance(column, bool | np.bool_) or not -1 < int(column) < n_features:
+        elif (
+            not isinstance(column, numbers.Integral)
+            or isinstance(column, bool)
+            or not 0 <= int(column) < n_features
+        ):
             raise ValueError(f"{what} has {column!r}, X has columns 0..{n_features - 1}")
         else:
             positions.append(int(column))

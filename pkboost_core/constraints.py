@@ -33,15 +33,15 @@ def monotonic_directions(constraints: Any, names: list[str] | None, binning: Bin
 
 
 def interaction_groups(constraints: Any, names: list[str] | None, n_features: int) -> np.ndarray:
-    """Return the groups of each feature as bits of uint64."""
+    """Return the groups of each feature as bits; features in none form one more, as in scikit-learn."""
     if constraints is None:
         return np.full(n_features, ~np.uint64(0), dtype=np.uint64)
     groups = [column_positions(group, names, n_features, "interaction_constraints") for group in constraints]
-    alone = sorted(set(range(n_features)) - {f for group in groups for f in group})
-    groups += [[f] for f in alone]
+    rest = sorted(set(range(n_features)) - {f for group in groups for f in group})
+    groups += [rest] if rest else []
     if len(groups) > 64:
         raise ValueError(
-            f"interaction_constraints make {len(groups)} groups (single columns included), at most 64"
+            f"interaction_constraints make {len(groups)} groups (columns in none are one more), at most 64"
         )
     bits = np.zeros(n_features, dtype=np.uint64)
     for position, group in enumerate(groups):

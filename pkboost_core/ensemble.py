@@ -58,7 +58,9 @@ class Ensemble:
         return len(self.bin_thresholds)
 
     def widened(self, X: np.ndarray) -> np.ndarray:
-        """Return a matrix of the features with their crosses behind them."""
+        """Return a matrix of the features with their crosses behind them; ValueError for another width."""
+        if X.shape[1] != self.n_features:
+            raise ValueError(f"X has {X.shape[1]} columns, the trees were grown on {self.n_features}")
         return widened(X, self.pairs)
 
     @property
@@ -91,10 +93,7 @@ class Ensemble:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Rebuild from `to_state`; `integrity.check_ensemble` says whether the trees are safe to walk."""
-        nodes = np.zeros(len(state["nodes"]["feature"]), dtype=NODE)
-        for name in NODE.names or ():
-            if name in state["nodes"] or name not in TERMS:
-                nodes[name] = state["nodes"][name]
+        nodes = _joined_fields(state["nodes"])
         counts = np.asarray(state["threshold_counts"])
         cuts = np.split(np.asarray(state["thresholds"], dtype=np.float64), np.cumsum(counts)[:-1])
         return cls(
@@ -105,6 +104,23 @@ class Ensemble:
             np.asarray(state["is_categorical"], dtype=np.bool_),
             np.asarray(state.get("pairs", NO_PAIRS), dtype=np.int64),
         )
+
+
+def _joined_fields(fields: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return node records from one array per field; arrays are neither cast nor repeated to fit."""
+    names = [name for name in NODE.names or () if name in fields or name not in TERMS]
+    n_nodes = len(fields["feature"])
+    for name in names:
+        array, field = fields[name], NODE[name]
+        if array.dtype != field.base or array.shape != (n_nodes, *field.shape):
+            raise ValueError(
+                f"field {name!r} of the nodes has shape {array.shape} and type {array.dtype}; expected"
+                f" {(n_nodes, *field.shape)} and {field.base}"
+            )
+    nodes = np.zeros(n_nodes, dtype=NODE)
+    for name in names:
+        nodes[name] = fields[name]
+    return nodes
 
 
 def join_trees(

@@ -127,22 +127,23 @@ def _as_float(array: np.ndarray, label: str) -> np.ndarray:
 
 
 def _from_objects(values: list[Any], label: str) -> Column:
-    known = [v for v in values if not _is_missing(v)]
+    known = [v for v in values if not is_missing(v)]
     kinds = sorted({"text" if isinstance(v, str) else type(v).__name__ for v in known})
     if kinds == ["text"]:
-        return _coded(None if _is_missing(v) else str(v) for v in values)
+        return _coded(None if is_missing(v) else str(v) for v in values)
     if "text" in kinds:
         others = ", ".join(kind for kind in kinds if kind != "text")
         raise ValueError(f"{label} mixes text with {others}; make it all text or all numbers")
     try:
-        return np.array([np.nan if _is_missing(v) else float(v) for v in values])
+        return np.array([np.nan if is_missing(v) else float(v) for v in values])
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{label} holds {', '.join(kinds)} values ({error}); make it numbers or text"
         ) from error
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Say whether a single value stands for none: None, NaN, NaT or pandas' NA."""
     return type(value).__name__ in _MISSING_TYPES or (isinstance(value, float) and value != value)
 
 

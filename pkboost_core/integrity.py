@@ -2,15 +2,17 @@
 
 import numpy as np
 
-from pkboost_core.dtypes import N_TERMS, NODE
+from pkboost_core.binning import MAX_CATEGORIES
+from pkboost_core.dtypes import MAX_BINS, N_TERMS, NODE
 from pkboost_core.ensemble import Ensemble
 
 
 def check_ensemble(ensemble: Ensemble) -> None:
     """Refuse trees that would send compiled code out of bounds or round in circles; ValueError says why.
 
-    Children must lie after their parent and inside its tree, so every walk ends; features, shapes and numbers
-    must be in range.
+    Children must lie after their parent and inside its tree, and each node but the root must be the child of
+    exactly one, so every walk ends and a tree of m nodes has (m + 1) / 2 leaves; features, bins, shapes and
+    numbers must be in range.
     """
     nodes, offsets, k = ensemble.nodes, ensemble.tree_offsets, ensemble.n_columns
     _require(nodes.dtype == NODE and nodes.ndim == 1, "nodes must be one array of node records")
@@ -31,12 +33,24 @@ def check_ensemble(ensemble: Ensemble) -> None:
     _require(ensemble.is_categorical.shape == (k,), f"is_categorical must have {k} entries")
     _require(ensemble.is_categorical.dtype == np.bool_, "is_categorical must be boolean")
     for j, thresholds in enumerate(ensemble.bin_thresholds):
-        ascending = (
-            thresholds.ndim == 1 and thresholds.dtype == np.float64 and bool((np.diff(thresholds) > 0).all())
-        )
-        _require(ascending, f"bin thresholds of feature {j} must ascend")
+        _check_thresholds(thresholds, bool(ensemble.is_categorical[j]), f"feature {j}")
     _check_pairs(ensemble)
     _check_nodes(nodes, offsets, ensemble.is_categorical, k)
+
+
+def _check_thresholds(thresholds: np.ndarray, is_categorical: bool, label: str) -> None:
+    """Check the cuts of a feature, or its levels: as many as bin codes of one byte can tell apart."""
+    _require(
+        thresholds.ndim == 1 and thresholds.dtype == np.float64,
+        f"bin thresholds of {label} must be a vector of float64",
+    )
+    most = MAX_CATEGORIES if is_categorical else MAX_BINS - 1
+    _require(len(thresholds) <= most, f"{label} has {len(thresholds)} bin thresholds, at most {most}")
+    _require(bool(np.isfinite(thresholds).all()), f"bin thresholds of {label} must be finite")
+    _require(bool((thresholds[1:] > thresholds[:-1]).all()), f"bin thresholds of {label} must ascend")
+    if is_categorical:
+        are_codes = bool(((thresholds >= 0) & (thresholds == np.floor(thresholds))).all())
+        _require(are_codes, f"levels of {label} must be integer codes >= 0")
 
 
 def _check_pairs(ensemble: Ensemble) -> None:
@@ -73,7 +87,12 @@ def _check_nodes(nodes: np.ndarray, offsets: np.ndarray, is_categorical: np.ndar
         "a split's kind differs from its feature's",
     )
     children = np.concatenate([nodes["left"][inner], nodes["right"][inner]])
-    _require(len(np.unique(children)) == len(children), "two nodes share a child")
+    n_parents = np.ones(len(nodes), dtype=np.int64)
+    n_parents[offsets[:-1]] = 0
+    _require(
+        np.array_equal(np.bincount(children, minlength=len(nodes)), n_parents),
+        "every node but the root must be the child of exactly one node",
+    )
 
 
 def _check_terms(nodes: np.ndarray, k: int) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pkboost_core.loss import LogLoss, logistic_loss
-from pkboost_core.targets import weighted_mean
+from pkboost_core.targets import LARGEST_ODDS, weighted_mean
 
 N_PRIOR_STEPS = 50
 
@@ -63,10 +63,13 @@ def with_open(target: np.ndarray, open_odds: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        An open row is labelled above 0, or a factor is negative, NaN or infinite.
+        An open row is labelled above 0, or a factor is negative, NaN or beyond `LARGEST_ODDS`.
     """
-    if not (np.isfinite(open_odds) & (open_odds >= 0)).all():
-        raise ValueError("open_odds should be finite and at least 0")
+    bad = np.flatnonzero(~((open_odds >= 0) & (open_odds <= LARGEST_ODDS)))
+    if len(bad):
+        raise ValueError(
+            f"open_odds={open_odds[bad[0]]:g} at row {bad[0]} should lie between 0 and {LARGEST_ODDS:g}"
+        )
     is_open = open_odds > 0
     if target[is_open].any():
         row = int(np.flatnonzero(is_open & (target > 0))[0])

@@ -2,13 +2,16 @@
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pkboost_core.dtypes import MAX_BINS
+
+MOST_ROWS = 2**31 - 1
+"""Largest number of rows, or of rounds, that a parameter may ask for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ BOUNDS: Mapping[str, Bound] = {
     "learning_rate": Bound(0, 1, words=("auto",), is_low_open=True),
     "max_leaf_nodes": Bound(2, 65_536, is_integer=True),
     "max_depth": Bound(1, 1000, is_integer=True, words=(None,)),
-    "min_samples_leaf": Bound(1, is_integer=True),
+    "min_samples_leaf": Bound(1, MOST_ROWS, is_integer=True),
     "min_child_hessian": Bound(0, words=("auto",)),
     "l2_regularization": Bound(0),
     "min_split_gain": Bound(0),
@@ -61,12 +64,12 @@ BOUNDS: Mapping[str, Bound] = {
     "mi_weight": Bound(0, 1000),
     "mi_decay": Bound(0, 1000),
     "alpha": Bound(0, 1, is_low_open=True),
-    "scale_pos_weight": Bound(0, words=(None, "sqrt"), is_low_open=True),
+    "scale_pos_weight": Bound(1e-9, 1e9, words=(None, "sqrt")),
     "categorical_smoothing": Bound(0),
     "validation_fraction": Bound(0.01, 0.9),
-    "n_iter_no_change": Bound(1, is_integer=True),
+    "n_iter_no_change": Bound(1, MOST_ROWS, is_integer=True),
     "n_threads": Bound(1, 4096, is_integer=True),
-    "verbose": Bound(0, is_integer=True),
+    "verbose": Bound(0, MOST_ROWS, is_integer=True),
 }
 """Every numeric parameter."""
 
@@ -84,17 +87,48 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
 """Every parameter that takes one of a few values."""
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+
+
+def _are_columns(value: Any) -> bool:
+    return _is_list(value) and all(isinstance(v, str) or _is_integer(v) for v in value)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "categorical_features": (_are_columns, "a list of column names or positions"),
+    "monotonic_constraints": (
+        lambda value: isinstance(value, Mapping) or (_is_list(value) and not isinstance(value, Set)),
+        "a mapping from columns to -1, 0 or 1, or a list of one for each column",
+    ),
+    "interaction_constraints": (
+        lambda value: _is_list(value) and all(map(_are_columns, value)),
+        "a list of lists of column names or positions",
+    ),
+    "callbacks": (lambda value: _is_list(value) and all(map(callable, value)), "a list of functions"),
+}
+"""Every parameter that is None or a list: whether a value is one, and what to call it."""
+
+
 def check_parameters(params: Mapping[str, Any]) -> None:
     """Check every known parameter present in `params`; the first that is wrong is named with its bound."""
     for name, bound in BOUNDS.items():
         if name in params:
             bound.check(name, params[name])
     for name, choices in CHOICES.items():
-        if name in params and not any(params[name] is c or params[name] == c for c in choices):
+        if name in params and not (isinstance(params[name], Hashable) and params[name] in choices):
             expected = ", ".join(repr(choice) for choice in choices)
             raise ValueError(f"{name}={params[name]!r} should be one of {expected}")
+    for name, (is_of_form, form) in FORMS.items():
+        value = params.get(name)
+        if value is not None and not is_of_form(value):
+            raise TypeError(f"{name}={value!r} should be {form}, or None")
     seed = params.get("random_state")
-    if not (seed is None or (isinstance(seed, numbers.Integral) and int(seed) >= 0)):
+    if not (seed is None or (_is_integer(seed) and int(seed) >= 0)):
         raise ValueError(f"random_state={seed!r} should be a non-negative integer or None")
 
 
@@ -132,12 +166,14 @@ def pos_weight_for(value: float | str | None, positive_share: float) -> float:
 
 
 def plain(value: Any) -> Any:
-    """Turn NumPy scalars and arrays, tuples and mappings into what JSON can hold."""
+    """Turn NumPy scalars, mappings and lists of any kind into what JSON can hold; sets come out sorted."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
+    if isinstance(value, Set):
+        value = sorted(value, key=lambda item: (isinstance(item, str), item))
+    if _is_list(value):
         return [plain(item) for item in value]
     return value
 

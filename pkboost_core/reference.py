@@ -46,10 +46,10 @@ class Reference:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Reference":
         """Rebuild from `to_state`; ValueError or KeyError where it does not fit together."""
+        correlation, k = np.asarray(state["correlation"], dtype=np.float64), len(state["columns"])
+        if correlation.shape != (k, k):
+            raise ValueError(f"{k} columns need a square of correlations, got {correlation.shape}")
         columns = tuple(None if c is None else _column_from_state(c) for c in state["columns"])
-        correlation = np.asarray(state["correlation"], dtype=np.float64)
-        if correlation.shape != (len(columns), len(columns)):
-            raise ValueError(f"{len(columns)} columns need a square of correlations, got {correlation.shape}")
         return cls(columns, correlation)
 
 
@@ -62,7 +62,12 @@ def _column_state(column: ColumnReference | None) -> dict[str, Any] | None:
 
 
 def _column_from_state(state: Mapping[str, Any]) -> ColumnReference:
-    sample = np.repeat(np.asarray(state["values"], dtype=np.float64), np.asarray(state["counts"]))
+    values, counts = np.asarray(state["values"], dtype=np.float64), np.asarray(state["counts"])
+    if counts.shape != values.shape or (counts > MAX_ROWS).any() or counts.sum() > MAX_ROWS:
+        raise ValueError(
+            f"training values of a column need a count each, of {MAX_ROWS} rows together at most"
+        )
+    sample = np.repeat(values, counts)
     if len(sample) < MIN_ROWS or not np.isfinite(sample).all() or (np.diff(sample) < 0).any():
         raise ValueError("training values of a column must be finite, ascending and not few")
     return ColumnReference(sample, float(state["novelty"]), float(state["movement"]), bool(state["repeats"]))
@@ -96,8 +101,14 @@ def _column_reference(x: np.ndarray) -> ColumnReference | None:
     return ColumnReference(np.sort(x), novelty, movement, len(np.unique(x)) < 0.5 * len(x))
 
 
+def as_float32(x: np.ndarray) -> np.ndarray:
+    """Return values as far as every table holds them: .1 is another number in float64 than in float32."""
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)
+
+
 def is_novel(sample: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Mark values that a sorted sample does not hold."""
+    """Mark values that a sorted sample of the same precision does not hold."""
     position = np.minimum(np.searchsorted(sample, x), len(sample) - 1)
     return sample[position] != x
 

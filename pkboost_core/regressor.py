@@ -11,6 +11,9 @@ from pkboost_core.loss import Loss
 from pkboost_core.regression_loss import LOSSES, RegressionLoss
 from pkboost_core.targets import encode_numbers
 
+LARGEST_TARGET = 1e17
+"""Standardised targets may not be larger: times the largest weight they would not be finite in float32."""
+
 
 class PKBoostRegressor(Booster):
     """Regressor on the classifier's engine: Newton boosting on histograms, four losses.
@@ -43,6 +46,8 @@ class PKBoostRegressor(Booster):
         As for `PKBoostClassifier`.
     interaction_constraints, early_stopping, validation_fraction, n_iter_no_change, refit, mode
         As for `PKBoostClassifier`; random shares of the rows keep their part of the larger half of y.
+    linear_leaves, cross_features
+        As for `PKBoostClassifier`; linear leaves not with "quantile", whose leaf values are plain quantiles.
     robust, random_state, n_threads, verbose, callbacks
         As for `PKBoostClassifier`.
 
@@ -126,10 +131,11 @@ class PKBoostRegressor(Booster):
     def _encode(self, y: Any, n_rows: int, weight: np.ndarray | None) -> tuple[Loss, np.ndarray]:
         values = encode_numbers(y, n_rows, "y")
         loss = LOSSES[self.loss].fit(values, weight, float(self.alpha))
-        return loss, loss.standardise(values)
+        return loss, _standardised(loss, values, "y")
 
     def _encode_known(self, y: Any, n_rows: int, loss: Loss) -> np.ndarray:
-        return cast(RegressionLoss, loss).standardise(encode_numbers(y, n_rows, "y of eval_set"))
+        values = encode_numbers(y, n_rows, "y of eval_set")
+        return _standardised(cast(RegressionLoss, loss), values, "y of eval_set")
 
     def predict(self, X: Any) -> np.ndarray:
         """Return predictions in the units of y, float64 (n_rows,)."""
@@ -149,3 +155,15 @@ class PKBoostRegressor(Booster):
         if variance == 0.0:
             return 1.0 if residual == 0.0 else 0.0
         return float(1.0 - residual / variance)
+
+
+def _standardised(loss: RegressionLoss, values: np.ndarray, what: str) -> np.ndarray:
+    """Return the targets that are boosted; ValueError where one is too far from the rest to be held."""
+    targets = loss.standardise(values)
+    far = np.flatnonzero(~(np.abs(targets) <= LARGEST_TARGET))
+    if len(far):
+        raise ValueError(
+            f"{what}={values[far[0]]:g} at row {far[0]} lies too far from the rest: {targets[far[0]]:g} times"
+            f" their usual distance, at most {LARGEST_TARGET:g}; clip it or drop the row"
+        )
+    return targets

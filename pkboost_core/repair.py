@@ -13,12 +13,13 @@ import numpy as np
 from pkboost_core.bag import N_MEMBERS
 from pkboost_core.binning import Binning
 from pkboost_core.calibration import Calibration, fit_calibration
-from pkboost_core.columns import check_not_empty, to_weights
+from pkboost_core.columns import check_codes, check_not_empty, to_weights
 from pkboost_core.ensemble import join_trees
 from pkboost_core.holdout import stratified_folds, to_units
 from pkboost_core.loss import LogLoss
 from pkboost_core.params import check_parameters, max_bins_for
 from pkboost_core.plan import make_plan
+from pkboost_core.predictor import raw_scores
 from pkboost_core.pruning import log_losses
 from pkboost_core.rebinning import rebin, split_trees, widened_binning
 from pkboost_core.rows import make_rows
@@ -94,9 +95,11 @@ class Repair:
         params = model.get_params() | changed | {"linear_leaves": False}
         check_parameters(params)
         self.model = model
-        self.raw = model.decision_function(X)
-        values = model._matrix(X)
+        values = model._batch(X)
         check_not_empty(values)
+        for j in np.flatnonzero(model.ensemble_.is_categorical):
+            check_codes(values[:, j], model.columns_.label(int(j)))
+        self.raw = raw_scores(model.ensemble_, values)[:, 0]
         target = encode_known(y, len(values), model.classes_)
         weight = to_weights(sample_weight, len(values))
         self.units = to_units(groups, len(values))

@@ -111,13 +111,14 @@ def loads(data: bytes) -> Any:
         )
     cls = _class_named(header.get("class"))
     try:
-        model = cls.from_state(_decode(header["state"], arrays))
+        with np.errstate(invalid="raise"):  # NaN cast to an integer would be any number
+            model = cls.from_state(_decode(header["state"], arrays))
         ensemble = getattr(model, "ensemble_", None)
         if ensemble is not None:
             check_ensemble(ensemble)
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ModelFileError(f"the state does not fit {cls.__name__}: {error!r}") from error
     return model
 
@@ -191,7 +192,11 @@ def _read_array(member: bytes, name: str) -> np.ndarray:
         dtype.itemsize > 0 and size == len(member) - stream.tell(),
         f"{name} holds another size than it declares",
     )
-    return np.frombuffer(member, dtype, offset=stream.tell()).reshape(shape).copy()
+    array = np.frombuffer(member, dtype, offset=stream.tell()).reshape(shape).copy()
+    for part in [array[field] for field in dtype.names] if dtype.names else [array]:
+        is_clean = part.dtype != np.bool_ or bool((part.view(np.uint8) <= 1).all())
+        _require(is_clean, f"{name} holds booleans other than 0 and 1")
+    return array
 
 
 def _encode(value: Any, arrays: list[np.ndarray], where: str) -> Any:

@@ -95,3 +95,5 @@ class TableEstimator(Estimator):
         self.reference_ = None if reference is None else Reference.from_state(reference)
         if self.reference_ is not None and len(self.reference_.columns) != self.n_features_in_:
             raise ValueError(f"the training profile does not belong to {self.n_features_in_} columns")
+        if self.reference_ is None and self.robust:
+            raise ValueError("robust=True needs the training profile")

@@ -15,8 +15,9 @@ from pkboost_core import PKBoostClassifier
 from pkboost_core.binning import fit_binning
 from pkboost_core.loss import LogLoss
 from pkboost_core.plan import make_plan
+from pkboost_core.predictor import raw_scores
 from pkboost_core.rows import make_rows
-from pkboost_core.serialize import load, save
+from pkboost_core.serialize import dumps, load, save
 from pkboost_core.training import boost, refit
 
 
@@ -181,6 +182,12 @@ def test_pandas_nullable_and_boolean_columns():
         (np.zeros((3, 1)), [0, 1], "y has 2 entries but X has 3 rows"),
         (np.zeros((3, 1)), [0, 0, 0], "y has one class only"),
         (np.zeros((3, 1)), [0, 1, np.nan], "y contains NaN or infinity at row 2"),
+        (np.zeros((3, 1)), ["a", None, "b"], "y has no label at row 1, it holds None; drop such rows"),
+        (
+            np.zeros((3, 1)),
+            np.array(["a", 1, "b"], dtype=object),
+            "y mixes numbers with text; make the labels",
+        ),
         (np.zeros((3, 1)), [0.5, 1.5, 0], "expected whole-numbered classes, or soft targets in"),
         (
             np.zeros((2, 1), dtype="M8[D]"),
@@ -204,7 +211,10 @@ def test_bad_input_is_named(X, y, message):
     [
         ([-1, 1, 1], "sample_weight=-1 should not be smaller than 0"),
         ([0, 0, 0], "sample_weight is zero for every row"),
-        ([1, np.nan, 1], "sample_weight contains NaN or infinity"),
+        ([1, np.nan, 1], "sample_weight contains NaN or infinity at row 1"),
+        ([1, 1, 1e39], r"the largest sample_weight, 1e\+39 at row 2, should lie between 1e-20 and 1e\+20"),
+        ([0, 1e-50, 0], "the largest sample_weight, 1e-50 at row 1, should lie between"),
+        ([1e-10, 1e19, 1], r"one class outweighs the other more than 1e\+15 times"),
         ([1, 0, 0], "y has one class only"),
         ([1, 1], "sample_weight has 2 entries but X has 3 rows"),
     ],
@@ -212,6 +222,37 @@ def test_bad_input_is_named(X, y, message):
 def test_bad_weights_are_named(weight, message):
     with pytest.raises(ValueError, match=message):
         PKBoostClassifier().fit(np.zeros((3, 1)), [0, 1, 1], weight)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+@pytest.mark.parametrize("size", [1e-20, 1e20])
+def test_the_most_extreme_weights_are_borne(train, scale, size):
+    X, y = train[0][:500], train[1][:500]
+    model = PKBoostClassifier(n_estimators=5, scale_pos_weight=scale).fit(X, y, np.full(500, size))
+    assert np.isfinite(model.decision_function(X)).all()
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(train):
+    X, y = train[0][:500, :3], train[1][:500]
+    frame = pl.DataFrame(X, schema=["a", "b", "c"])
+    model = PKBoostClassifier(n_estimators=5, robust=True).fit(frame, y)
+    before, attributes = dumps(model), dict(vars(model))
+    wide = np.tile(train[0][:500], (1, 50))
+    for bad in (
+        lambda: model.fit(wide, np.zeros(500)),
+        lambda: model.fit(wide, y, eval_set=(wide, y + 5)),
+        lambda: model.fit(wide, y, groups=[1]),
+    ):
+        with pytest.raises(ValueError, match=r"one class only|labels other than|groups has shape"):
+            bad()
+        assert dumps(model) == before
+        assert vars(model) == attributes
+    with pytest.raises(ValueError, match="X has 400 features, but PKBoostClassifier is expecting 3"):
+        model.predict(wide)
+    for width in (2, 400):
+        with pytest.raises(ValueError, match=f"X has {width} columns, the trees were grown on 3"):
+            raw_scores(model.ensemble_, np.zeros((50, width)))
+    assert not hasattr(model.fit(X, y), "feature_names_in_")
 
 
 @pytest.mark.parametrize("code", [-1.0, 0.5, np.inf])

@@ -88,8 +88,10 @@ def test_what_does_not_go_with_open_rows_is_refused(late):
     X, y, odds, _ = late
     with pytest.raises(ValueError, match="row 0 is labelled 1 and open_odds says it is open"):
         PKBoostClassifier().fit(X[:4], [1, 0, 1, 0], open_odds=[0.5, 0, 0, 0])
-    with pytest.raises(ValueError, match="open_odds should be finite and at least 0"):
+    with pytest.raises(ValueError, match=r"open_odds=-0\.5 at row 1 should lie between 0 and"):
         PKBoostClassifier().fit(X[:4], [1, 0, 1, 0], open_odds=[0, -0.5, 0, 0])
+    with pytest.raises(ValueError, match=r"open_odds=1e\+300 at row 3 should lie between 0 and"):
+        PKBoostClassifier().fit(X[:4], [1, 0, 1, 0], open_odds=[0, 0.5, 0, 1e300])
     with pytest.raises(ValueError, match=r"scale_pos_weight=3\.0 should be None with open_odds"):
         PKBoostClassifier(scale_pos_weight=3.0).fit(X, y, open_odds=odds)
     with pytest.raises(ValueError, match="classifiers of two classes"):

@@ -1,8 +1,11 @@
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
-from pkboost_core import PKBoostClassifier
-from pkboost_core.params import learning_rate_for, max_bins_for, min_child_hessian_for
+from pkboost_core import PKBoostClassifier, PKBoostRegressor
+from pkboost_core.params import BOUNDS, CHOICES, FORMS, learning_rate_for, max_bins_for, min_child_hessian_for
+from pkboost_core.serialize import dumps, loads
 
 X = np.arange(20.0)[:, None]
 Y = np.arange(20) % 2
@@ -35,10 +38,58 @@ def test_errors_name_parameter_value_and_bound(name, value, message):
         PKBoostClassifier(**{name: value}).fit(X, Y)
 
 
-@pytest.mark.parametrize(("name", "value"), [("n_estimators", 2.5), ("n_threads", True), ("subsample", [1])])
-def test_wrong_types(name, value):
-    with pytest.raises(TypeError, match=f"{name}="):
-        PKBoostClassifier(**{name: value}).fit(X, Y)
+WRONG = {
+    **{name: [True, [1], "many", float("nan")] for name in BOUNDS},
+    **{name: ["many", 7, None, [True], np.zeros(2)] for name in CHOICES},
+    "categorical_features": [5, "ab", [1.7], [None], [[0]]],
+    "monotonic_constraints": [1, "ab", {1}],
+    "interaction_constraints": [5, [1, 2], ["ab"], [[0.5]]],
+    "callbacks": [5, [3], print],
+    "random_state": [True, -1, 0.5, "1"],
+}
+
+
+def test_every_parameter_is_checked():
+    names = set(PKBoostClassifier().get_params()) | set(PKBoostRegressor().get_params())
+    assert names == set(WRONG) == {*BOUNDS, *CHOICES, *FORMS, "random_state"}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_kinds_of_values_are_named_with_what_is_expected(name):
+    estimator = PKBoostClassifier if name in PKBoostClassifier().get_params() else PKBoostRegressor
+    for value in WRONG[name]:
+        with pytest.raises((ValueError, TypeError)) as error:
+            estimator(**{name: value}).fit(X, Y)
+        assert str(error.value).startswith(f"{name}={value!r} should be ")
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_numbers_beyond_their_bounds_are_named_and_those_within_are_borne(name):
+    bound = BOUNDS[name]
+    estimator = PKBoostClassifier if name in PKBoostClassifier().get_params() else PKBoostRegressor
+    kind = int if bound.is_integer else float
+    for limit, step in ((bound.low, -1), (bound.high, 1)):
+        if np.isfinite(limit):
+            value = kind(limit + step)
+            with pytest.raises(ValueError, match=f"{name}=.* should "):
+                estimator(**{name: value}).fit(X, Y)
+    for value in (bound.low, bound.high, 1e300):
+        if value <= bound.high and not (bound.is_low_open and value == bound.low) and name != "n_threads":
+            few = {"n_estimators": 2} if name != "n_estimators" else {"early_stopping": False}
+            value = min(value, 10) if name == "n_estimators" else value
+            model = estimator(**{name: kind(value)} | few).fit(X, Y)
+            assert np.isfinite(model.predict(X)).all()
+
+
+def test_lists_of_any_kind_are_stored():
+    options = {"n_estimators": 2, "early_stopping": False}
+    X3, same = np.tile(X, (1, 3)), PKBoostClassifier(**options, categorical_features=[0, 1])
+    expected = dumps(same.fit(X3, Y))
+    for columns in (range(2), (0, 1), {0, 1}, np.arange(2), pd.Index([0, 1]), pl.Series([0, 1])):
+        model = PKBoostClassifier(**options, categorical_features=columns).fit(X3, Y)
+        assert dumps(model) == expected
+    model = PKBoostClassifier(**options, interaction_constraints=[{1, 0}, frozenset([2])]).fit(X3, Y)
+    assert loads(dumps(model)).interaction_constraints == [[0, 1], [2]]
 
 
 def test_defaults_follow_the_number_of_rows():

@@ -137,7 +137,7 @@ def test_interactions_categories_weights_and_groups_reach_the_trees(data):
     nodes = model.ensemble_.nodes
     assert nodes["is_categorical"].any()
     met = [{int(f) for f in used} for used in paths(model.ensemble_)]
-    assert all(len(used) == 1 or used <= {0, 1} for used in met if used)
+    assert all(used <= {0, 1} or used <= {2, 3} or used == {4} for used in met)
 
 
 def paths(ensemble):
@@ -224,8 +224,28 @@ def test_score_is_r2_and_scikit_learn_knows_a_regressor(data):
         ({}, [1, np.inf], "y contains NaN or infinity at row 1"),
         ({}, ["a", "b"], "y holds <U1 values; expected numbers"),
         ({}, np.array([1, None], dtype=object), "y contains NaN or infinity at row 1"),
+        ({}, [1, 1e300], r"y=1e\+300 at row 1 should lie within \+-1e\+100"),
+        ({"loss": "huber"}, [-1e308, 1e308], r"y=-1e\+308 at row 0 should lie within"),
     ],
 )
 def test_bad_input_is_named(options, y, message):
     with pytest.raises(ValueError, match=message):
         PKBoostRegressor(**options).fit([[1.0], [2.0]], y)
+
+
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_targets_of_any_size_are_predicted_or_refused(loss):
+    X, y = np.arange(60.0)[:, None] % 7, 1.0 + np.arange(60.0) % 7
+    for size in (1e-300, 1e-30, 1e30, 1e99):
+        model = PKBoostRegressor(loss=loss, n_estimators=5, early_stopping=False).fit(X, y * size)
+        assert 0 < model.predict(X).min() <= model.predict(X).max() <= 7 * size
+    y[3] = 1e40
+    weight = np.where(np.arange(60) == 3, 0.0, 1.0)
+    with pytest.raises(ValueError, match=r"y=1e\+40 at row 3 lies too far from the rest"):
+        PKBoostRegressor(loss=loss).fit(X, y, weight)
+
+
+def test_rows_held_out_without_any_weight_are_named():
+    X, y = friedman(40)
+    with pytest.raises(ValueError, match="has sample_weight zero in every row; drop rows without weight"):
+        PKBoostRegressor().fit(X, y, np.arange(40) == 7)

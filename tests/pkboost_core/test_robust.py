@@ -6,6 +6,8 @@ import pytest
 
 from pkboost_core import PKBoostClassifier
 from pkboost_core.metrics import roc_auc
+from pkboost_core.pruning import tree_scores
+from pkboost_core.repair import Repair
 from pkboost_core.serialize import dumps, loads
 
 OPTIONS = {"n_estimators": 30, "early_stopping": False, "max_leaf_nodes": 8}
@@ -48,6 +50,26 @@ def test_an_undisturbed_batch_scores_as_without(fitted):
     np.testing.assert_array_equal(frozen.ensemble_.nodes, fitted.ensemble_.nodes)
 
 
+@pytest.mark.parametrize("first", [np.float32, np.float64])
+def test_the_same_rows_in_another_precision_are_no_novelty(first):
+    X = np.round(np.random.default_rng(0).gamma(2, 1, size=(2000, 3)), 1)
+    model = PKBoostClassifier(**OPTIONS, robust=True).fit(X.astype(first), X.sum(axis=1) > 5)
+    for second in (np.float32, np.float64):
+        assert model.align(X.astype(second))[1] == []
+        assert [t.reason for t in model.align(X.astype(second) * [1.0, 1.609, 1.0])[1]] == ["novel values"]
+
+
+def test_a_repair_sees_the_rows_as_scoring_does(fitted):
+    batch, y = leads(1000, 4)
+    repair = Repair(fitted, batch.with_columns(pl.col("size") * 2.2 + 0.3), y, None, None, {})
+    scores = tree_scores(repair.trees, repair.rows, repair.plan.binning).sum(axis=0)
+    np.testing.assert_allclose(scores + fitted.ensemble_.base_score[0], repair.raw, atol=1e-5)
+    matrix = fitted.align(batch)[0]
+    matrix[3, 2] = -1.0
+    with pytest.raises(ValueError, match="categorical column 'source' holds -1; expected integer codes"):
+        Repair(fitted, matrix, y, None, None, {})
+
+
 def test_the_profile_is_saved_with_the_model(fitted):
     again = loads(dumps(fitted))
     batch = leads(1000, 3)[0].with_columns(pl.col("size") * 2.2 + 0.3)
@@ -58,6 +80,8 @@ def test_the_profile_is_saved_with_the_model(fitted):
     state["reference"] = {"columns": [], "correlation": np.zeros((0, 0))}
     with pytest.raises(ValueError, match="training profile does not belong to 3 columns"):
         PKBoostClassifier.from_state(state)
+    with pytest.raises(ValueError, match="robust=True needs the training profile"):
+        PKBoostClassifier.from_state(state | {"reference": None})
 
 
 def test_explanations_speak_of_the_aligned_batch(fitted):

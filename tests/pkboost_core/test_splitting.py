@@ -93,9 +93,26 @@ def test_monotonic_scores(direction):
 
 def test_interactions_stay_within_their_groups(X):
     y = (X[:, 0] > 0.5) ^ (X[:, 1] > 0.5) ^ (X[:, 2] > 0.5)
-    model = PKBoostClassifier(
-        n_estimators=20, early_stopping=False, interaction_constraints=[[0, 1], [1, 2]]
-    ).fit(X, y)
+    found = interactions(X, y, [[0, 1], [1, 2]])
+    assert all(p <= {0, 1} or p <= {1, 2} or p == {3} for p in found)
+    assert any(len(p) == 2 for p in found)
+
+
+def test_columns_in_no_group_form_one_more_as_in_scikit_learn(X):
+    y = (X[:, 1] > 0.5) ^ (X[:, 3] > 0.5)
+    found = interactions(X, y, [[0, 2]])
+    assert all(p <= {0, 2} or p <= {1, 3} for p in found)
+    assert {1, 3} in found
+    assert found == interactions(X, y, [[0, 2], [1, 3]])
+    wide = np.tile(X, (1, 20))
+    assert all(p <= {0, 1} or not p & {0, 1} for p in interactions(wide, y, [[0, 1]]))
+    with pytest.raises(ValueError, match="interaction_constraints make 65 groups"):
+        interactions(wide, y, [[j] for j in range(64)])
+
+
+def interactions(X, y, groups):
+    """The sets of columns that meet on a path."""
+    model = PKBoostClassifier(n_estimators=20, early_stopping=False, interaction_constraints=groups).fit(X, y)
     nodes = model.ensemble_.nodes
 
     def paths(index, used):
@@ -106,9 +123,7 @@ def test_interactions_stay_within_their_groups(X):
             for child in (node["left"], node["right"]):
                 yield from paths(child, used | {int(node["feature"])})
 
-    found = {frozenset(p) for root in model.ensemble_.tree_offsets[:-1] for p in paths(root, frozenset())}
-    assert all(p <= {0, 1} or p <= {1, 2} or p == {3} for p in found)
-    assert any(len(p) == 2 for p in found)
+    return {frozenset(p) for root in model.ensemble_.tree_offsets[:-1] for p in paths(root, frozenset())}
 
 
 def test_leaves_respect_their_smallest_size(X):
