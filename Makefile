@@ -22,7 +22,7 @@ test: .venv/dev.stamp lint ## everything CI runs: lint, types, import contracts,
 	@echo "once more without the compiler:"
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(INTERPRETED)
 
-INTERPRETED := $(addprefix tests/pkboost_core/test_, oracle.py histogram.py binning.py)
+INTERPRETED := $(addprefix tests/pkboost_core/test_, oracle.py histogram.py binning.py machines.py)
 
 lint: .venv/dev.stamp ## ruff, mypy, import contracts
 	@$(BIN)/ruff check .
