@@ -112,7 +112,7 @@ def test_values_equal_brute_force_shapley_values(seed, n_outputs):
 def fitted_small(**options):
     """A fitted model of four columns, one categorical, some values missing, and rows to explain."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(2_600, 4))
+    X = rng.normal(size=(400, 4))
     X[:, 3] = rng.integers(0, 6, len(X))
     y = np.tanh(X[:, 0]) + (X[:, 1] > X[:, 2]) + (X[:, 3] == 2) + rng.normal(size=len(X)) > 1.2
     X[rng.random(X.shape) < 0.1] = np.nan
@@ -121,7 +121,7 @@ def fitted_small(**options):
 
 
 def test_values_of_a_fitted_model_equal_brute_force_shapley_values():
-    model, X = fitted_small(n_estimators=20, linear_leaves=False)
+    model, X = fitted_small(n_estimators=4, linear_leaves=False)
     values, expected = shap_values(model.ensemble_, X)
     for x, found in zip(X, values, strict=True):
         phi, empty, full = brute_force(model.ensemble_, x)
@@ -143,16 +143,16 @@ def lines(ensemble, x):
         for j, slope, center in zip(
             node["term_features"][: node["n_terms"]], node["term_slopes"], node["term_centers"], strict=False
         ):
-            z = (
-                0.0
-                if np.isnan(x[j])
-                else positions[j, np.searchsorted(ensemble.bin_thresholds[j], x[j])] / UNIT
-            )
+            z = 0.0
+            if not np.isnan(x[j]):
+                z = positions[j, np.searchsorted(ensemble.bin_thresholds[j], x[j])] / UNIT
             added[j] += slope * (z - center)
     return added
 
 
-@pytest.mark.parametrize("options", [{"n_estimators": 20}, {"n_estimators": 2, "mode": "quality"}])
+@pytest.mark.parametrize(
+    "options", [{"n_estimators": 4}, {"n_estimators": 1, "mode": "quality", "cross_features": True}]
+)
 def test_linear_leaves_and_crosses_are_attributed_by_convention(options):
     """Constant parts by Shapley values, terms to their own column, given the leaf, crosses in halves."""
     model, X = fitted_small(linear_leaves=True, **options)
