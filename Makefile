@@ -22,7 +22,13 @@ test: .venv/dev.stamp lint ## everything CI runs: lint, types, import contracts,
 	@echo "once more without the compiler:"
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --quiet $(INTERPRETED)
 
-INTERPRETED := $(addprefix tests/pkboost_core/test_, oracle.py histogram.py binning.py)
+INTERPRETED := $(addprefix tests/pkboost_core/test_, oracle.py histogram.py binning.py machines.py \
+	explain.py::test_values_equal_brute_force_shapley_values \
+	explain.py::test_values_of_a_fitted_model_equal_brute_force_shapley_values \
+	explain.py::test_linear_leaves_and_crosses_are_attributed_by_convention \
+	leafmasks.py::test_lowest_bit leafmasks.py::test_masks_lead_to_the_leaves_that_walking_finds[5-2] \
+	linear_leaves.py::test_one_leaf_holds_the_ridge_regression_of_its_gradients \
+	multiclass.py::test_attributions_add_up_for_every_class)
 
 lint: .venv/dev.stamp ## ruff, mypy, import contracts
 	@$(BIN)/ruff check .

@@ -49,13 +49,16 @@ def fit_bag(kinds: Sequence[Kind], stopping: Stopping, units: np.ndarray, n_thre
     """
     rows, loss = kinds[0].rows, kinds[0].plan.loss
     strata = strata_of_units(units, loss.strata(rows.loss_target))
-    jobs = [(kind, m) for kind in kinds for m in range(N_MEMBERS)]
+    n_members = N_MEMBERS * len(kinds)
 
-    def fit_member(job: tuple[Kind, int]) -> Member:
-        return _fit_member(*job, stopping, units, strata)
+    def fit_member(member: int) -> Member:
+        kind, m = kinds[member // N_MEMBERS], member % N_MEMBERS
+        report = kind.plan.report.within(f"member {member + 1} of {n_members}")
+        named = replace(kind, plan=replace(kind.plan, report=report))
+        return _fit_member(named, m, stopping, units, strata)
 
-    with ThreadPoolExecutor(min(n_threads, len(jobs))) as pool:
-        fitted = list(pool.map(fit_member, jobs))
+    with ThreadPoolExecutor(min(n_threads, n_members)) as pool:
+        fitted = list(pool.map(fit_member, range(n_members)))
     return _mixed([fitted[i : i + N_MEMBERS] for i in range(0, len(fitted), N_MEMBERS)], rows, loss)
 
 

@@ -1,7 +1,6 @@
 """What the estimators share: from a frame to a fitted ensemble, and back from a file."""
 
 import copy
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -19,6 +18,7 @@ from pkboost_core.loss import Loss
 from pkboost_core.params import check_parameters, drawn_seed, max_bins_for, plain
 from pkboost_core.plan import make_plan
 from pkboost_core.predictor import leaf_ids, raw_scores
+from pkboost_core.progress import Progress
 from pkboost_core.recipes import Recipe, shallow_recipe, used, wants_shallow
 from pkboost_core.rows import Rows, make_rows
 from pkboost_core.staged import staged_raw_scores
@@ -122,9 +122,7 @@ class Booster(Inspection):
         self._finish(fit)
 
     def _plan(self, binning: Binning, rows: Rows, loss: Loss) -> Plan:
-        def report(n_rounds: int, held_out_loss: float) -> bool:
-            return self._report(n_rounds, held_out_loss, loss.label)
-
+        report = Progress(int(self.verbose), loss.label, tuple(self.callbacks or ()))
         seed, n_grown_on = int(self.random_state_), self._n_grown_on(len(rows))
         plan = make_plan(self.get_params(), binning, rows, self._names(), loss, seed, report, n_grown_on)
         self._directions = plan.monotonic
@@ -142,12 +140,6 @@ class Booster(Inspection):
             return [plain]
         threads = int(self.n_threads)
         return [plain, shallow_recipe(values, plain.rows, plain.plan, max_bins, weight, threads)]
-
-    def _report(self, n_rounds: int, held_out_loss: float, label: str) -> bool:
-        if self.verbose and n_rounds % self.verbose == 0:
-            print(f"{n_rounds} trees, held-out {label} {held_out_loss:.6f}", file=sys.stderr, flush=True)
-        results = [callback(n_rounds, held_out_loss) for callback in self.callbacks or ()]
-        return any(results)
 
     def _held_out(self, eval_set: Any, binning: Binning, loss: Loss) -> tuple[np.ndarray, Rows]:
         """Return the rows to stop on, as a matrix and binned."""

@@ -76,8 +76,7 @@ def fit_calibration(
     y : array of float, shape (n,), in [0, 1]
     sample_weight : array of float, shape (n,), or None
     kind : "none", "intercept", "beta", or "auto": by log-loss over 5 folds, the simplest kind within one
-        standard
-        error (of the paired difference per row) of the best
+        standard error (of the paired difference per row) of the best
     seed : seed of the folds
 
     Returns
@@ -107,13 +106,14 @@ def _choose(f: np.ndarray, y: np.ndarray, w: np.ndarray, seed: int) -> str:
             p = _fit(kind, f[train], y[train], w[train]).predict(f[held_out])
             loss[i, held_out] = -(y[held_out] * np.log(p) + (1 - y[held_out]) * np.log1p(-p))
     best = int(np.argmin(loss @ w))
-    return next(kind for i, kind in enumerate(KINDS) if _within_one_standard_error(loss[i] - loss[best], w))
+    return next(kind for i, kind in enumerate(KINDS) if not is_clearly_positive(loss[i] - loss[best], w))
 
 
-def _within_one_standard_error(excess: np.ndarray, w: np.ndarray) -> bool:
+def is_clearly_positive(excess: np.ndarray, w: np.ndarray) -> bool:
+    """Whether the weighted mean of differences per row exceeds its standard error."""
     mean = excess @ w / w.sum()
     standard_error = math.sqrt(np.sum((w * (excess - mean)) ** 2)) / w.sum()
-    return bool(mean <= standard_error)
+    return bool(mean > standard_error)
 
 
 def _fit(kind: str, f: np.ndarray, y: np.ndarray, w: np.ndarray) -> Calibration:

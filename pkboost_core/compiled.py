@@ -5,9 +5,7 @@ numba's own stamp covers one file only, so an edited helper in another module wo
 """
 
 import functools
-import hashlib
-import os
-import tempfile
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,8 @@ from numba.core import cgutils
 from numba.core import config as numba_config
 from numba.extending import intrinsic
 
+from pkboost_core.kernel_cache import alone_in, cache_directory, holds, remove_unused
+
 SAFE_MATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 """Fast-math flags that keep NaN and infinity meaningful, for loops whose last bit does not matter."""
 
@@ -29,45 +29,6 @@ _COMPILE_LOCK = threading.RLock()
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 _HELPER_OPTIONS = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Wrappers that nobody calls took a fifth of the time to compile."""
-
-
-@functools.cache
-def source_digest() -> str:
-    """Hash of every source file of the package, as 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def cache_directory() -> Path | None:
-    """Return the directory compiled kernels are kept in, or None when no candidate can be written to.
-
-    Candidates: NUMBA_CACHE_DIR, LEADSCORE_HOME/cache, XDG_CACHE_HOME or ~/.cache, the temporary directory.
-    """
-    candidates = [os.environ.get("NUMBA_CACHE_DIR")]
-    if home := os.environ.get("LEADSCORE_HOME"):
-        candidates.append(f"{home}/cache")
-    candidates += [os.environ.get("XDG_CACHE_HOME") or "~/.cache", _private_temporary()]
-    for candidate in filter(None, candidates):
-        directory = Path(candidate).expanduser() / f"pkboost-{source_digest()}"
-        if _is_writable(directory):
-            return directory
-    return None
-
-
-def _private_temporary() -> str:
-    owner = os.getuid() if hasattr(os, "getuid") else "user"
-    return f"{tempfile.gettempdir()}/pkboost-cache-{owner}"
-
-
-def _is_writable(directory: Path) -> bool:
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=directory):
-            return not hasattr(os, "getuid") or directory.stat().st_uid == os.getuid()
-    except (OSError, RuntimeError):
-        return False
 
 
 def is_jit_enabled() -> bool:
@@ -132,25 +93,40 @@ class Kernel:
     def __call__(self, *args: Any) -> Any:
         """Run, compiling or loading from the cache first when this is the first call."""
         if self._compiled is None:
-            self.compile()
+            self.compile(announce)
         return self._compiled(*args)
 
-    def compile(self) -> None:
-        """Compile now, or load from the cache."""
+    def compile(self, before: Callable[[Path | None], object] | None = None) -> None:
+        """Compile now, or load from the cache; `before` is told the directory of one without the kernel."""
         with _COMPILE_LOCK:
             if self._compiled is None:
-                self._compiled = self._build() if is_jit_enabled() else self.function
+                self._compiled = self._build(before) if is_jit_enabled() else self.function
 
-    def _build(self) -> Any:
+    def _build(self, before: Callable[[Path | None], object] | None) -> Any:
         directory = cache_directory()
+        if not holds(directory, self.function):
+            if directory is not None:
+                remove_unused(directory)
+            if before is not None:
+                before(directory)
         previous = _CONFIG.CACHE_DIR
         try:
             _CONFIG.CACHE_DIR = str(directory or "")
-            return numba.njit(
-                self._signatures, cache=directory is not None, fastmath=self._fastmath, **_OPTIONS
-            )(self.function)
+            with alone_in(directory):
+                return numba.njit(
+                    self._signatures, cache=directory is not None, fastmath=self._fastmath, **_OPTIONS
+                )(self.function)
         finally:
             _CONFIG.CACHE_DIR = previous
+
+
+@functools.cache
+def announce(directory: Path | None) -> None:
+    """Say, once a process, why the first fit on a machine takes its time."""
+    kept = f"kept in {directory}" if directory else "and not kept: no folder for it can be written to"
+    how = "run `leadscore warmup` to do it ahead" if directory else "set NUMBA_CACHE_DIR to one that can"
+    line = f"pkboost: compiling for this machine, up to half a minute, {kept}; {how}"
+    print(line, file=sys.stderr, flush=True)
 
 
 KERNELS: list[Kernel] = []
@@ -169,6 +145,6 @@ def kernel(*signatures: Any, fastmath: bool = False) -> Callable[[Callable], Ker
 
 
 def warm_up() -> None:
-    """Compile every kernel of the modules imported so far, or load them from the cache."""
+    """Compile every kernel, or load them from the cache; importing the package declares them all."""
     for declared in KERNELS:
         declared.compile()

@@ -2,11 +2,8 @@
 
 import numpy as np
 
-BIN = np.uint8
-"""Binned feature values: 0..n_bins-1 for observed values, `n_bins` of the feature for missing ones."""
-
 MAX_BINS = 255
-"""Largest number of bins for observed values; one code is left for missing values."""
+"""Largest number of bins for observed values, codes 0..n_bins-1; code n_bins is for missing ones."""
 
 N_CATEGORY_WORDS = 4
 """64-bit words of a category set: 256 bits, one per bin code."""

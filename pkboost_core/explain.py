@@ -1,4 +1,4 @@
-"""Why a score is what it is: exact attributions (SHAP), gain, cover and permutation importance."""
+"""Why a score is what it is: attributions that add up (SHAP), gain, cover and permutation importance."""
 
 import math
 from collections.abc import Callable
@@ -18,11 +18,11 @@ _CHUNK_ROWS = 2048
 
 
 def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Attribute raw scores to features, exactly: their sum over features plus `expected` is the raw score.
+    """Attribute raw scores to features: their sum over features plus `expected` is the raw score.
 
-    Constant parts go by path-dependent TreeSHAP. A term of a linear leaf goes to its own feature, measured
-    from the feature's mean in the leaf: the Shapley value of a linear function, given the leaf. What a cross
-    of two features is attributed goes to them in halves.
+    Constant parts go by path-dependent TreeSHAP: exact Shapley values. The rest is convention. A term of a
+    linear leaf goes to its own feature, measured from the feature's mean in the leaf: the Shapley value of a
+    linear function, given the leaf. What a cross of two features is attributed goes to them in halves.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ def shap_values(ensemble: Ensemble, X: ArrayLike, n_threads: int = 1) -> tuple[n
     Returns
     -------
     values : float64, shape (n, k) for one output, else (n, k, n_outputs); log-odds for binary targets
-    expected : float64, shape (n_outputs,); mean raw score over the training rows
+    expected : float64, shape (n_outputs,); mean raw score over the training rows, terms of linear leaves
+        left out: in every leaf their mean, weighted by hessian, is zero
 
     Raises
     ------

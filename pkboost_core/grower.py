@@ -10,6 +10,7 @@ from pkboost_core.jobs import (
     GROWTH_TYPE,
     LEAVES,
     NODES,
+    count_rows,
     do_chunk,
     find_leaf_split,
     node_histogram,
@@ -31,6 +32,7 @@ def start_root(growth, team, n_rows):
     leaf.slot = 0
     leaf.depth = 0
     leaf.groups = ~np.uint64(0)
+    count_rows(leaf)
     node_histogram(growth, team, np.int64(0))
     total = np.int64(0)
     labels = np.int64(0)
@@ -45,7 +47,7 @@ def start_root(growth, team, n_rows):
 
 @helper
 def start_child(child, parent, node, start, stop, total, labels, groups):
-    """Make a child leaf; a child of a smaller depth limit or few rows may never be split."""
+    """Make a child leaf with its parent's bounds and no split yet; rows and histogram are the caller's."""
     child.node = node
     child.start = start
     child.stop = stop
@@ -104,8 +106,8 @@ def write_node(node, leaf, rules, scales):
     node.threshold = 0.0
     node.value = rules.learning_rate * leaf_value(gradient, hessian, rules.l2, leaf.lower, leaf.upper)
     node.gain = 0.0
-    node.count = leaf.stop - leaf.start
-    node.cover = leaf.stop - leaf.start
+    node.count = leaf.n_rows
+    node.cover = leaf.n_rows
     node.bin_threshold = 0
     node.missing_left = False
     node.is_categorical = False
@@ -132,6 +134,7 @@ def copy_leaf(source, target):
     target.node = source.node
     target.start = source.start
     target.stop = source.stop
+    target.n_rows = source.n_rows
     target.slot = source.slot
     target.depth = source.depth
     target.total = source.total
@@ -172,6 +175,8 @@ def split_leaf(growth, team, k, n_leaves, n_nodes):
     right_total = parent.total - parent.left_total
     start_child(left, parent, n_nodes, parent.start, middle, parent.left_total, left_labels, groups)
     start_child(right, parent, n_nodes + 1, middle, parent.stop, right_total, right_labels, groups)
+    count_rows(left)
+    right.n_rows = parent.n_rows - left.n_rows
     if growth.features.monotonic[feature] != 0:
         order_children(left, right, growth.features.monotonic[feature], rules, scales)
     write_node(nodes[n_nodes], left, rules, scales)
@@ -204,7 +209,7 @@ def grow_tree(growth, team, thread, n_rows):
         n_leaves += 1
         if n_leaves == rules.max_leaf_nodes or leaves[k].depth >= rules.max_depth:
             continue
-        is_left_small = leaves[k].stop - leaves[k].start <= leaves[slot].stop - leaves[slot].start
+        is_left_small = leaves[k].n_rows <= leaves[slot].n_rows
         small = k if is_left_small else slot
         large = slot if is_left_small else k
         leaves[small].slot = slot

@@ -2,7 +2,8 @@
 
 The high half of a sum is the gradient (signed), the low half the hessian: one addition does both, sums are
 exact, siblings follow by subtraction, and neither threads nor the order or place of rows can change a bit.
-This is the seam for growing on several machines: their histograms of a node add up to that of all its rows.
+So histograms of a node on several machines add up to that of all its rows; `jobs.node_histogram` says what
+else it takes.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ import numpy as np
 from pkboost_core import explain, metrics, tree_drawing
 from pkboost_core.ensemble import Ensemble
 from pkboost_core.table_estimator import TableEstimator
-from pkboost_core.tree_table import to_frame, tree_table
+from pkboost_core.tree_table import TABLES, to_frame
 
 _IMPORTANCES: Mapping[str, Callable[[Ensemble], np.ndarray]] = {
     "gain": explain.gain_importance,
@@ -113,7 +113,11 @@ class Inspection(TableEstimator):
         return tuple(self.columns_.label(j) for j in range(self.columns_.n_columns))
 
     def shap_values(self, X: Any, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Attribute raw scores to features, exactly (path-dependent TreeSHAP).
+        """Attribute raw scores to features by path-dependent TreeSHAP.
+
+        Exactly for constant leaves: what averaging over all subsets of features gives. Linear leaves and
+        crosses are additive by convention, which `pkboost_core.explain.shap_values` states: a term goes to
+        its own feature, given the leaf, and what a cross is attributed to its two features in halves.
 
         Returns
         -------
@@ -143,16 +147,21 @@ class Inspection(TableEstimator):
         array = row if isinstance(row, np.ndarray) else np.array(row, dtype=object)
         return array[None, :] if array.ndim == 1 else array
 
-    def trees_to_frame(self, library: str = "auto") -> Any:
+    def trees_to_frame(self, library: str = "auto", table: str = "nodes") -> Any:
         """Return one row per node: tree, node, feature, threshold or categories, gain, cover, children ...
 
         Parameters
         ----------
         library : "polars" or "pandas", which must be imported already, "none" for a dict of arrays, or
             "auto": the first of them that is there
+        table : "nodes"; of linear leaves (`n_terms` > 0) also "terms", one row per `slope * (z - center)`
+            that a leaf adds to its value, and "positions", one row per bin of a column with the z of values
+            up to its threshold
         """
         self._check_is_fitted()
-        return to_frame(tree_table(self.ensemble_, self.columns_), library)
+        if table not in TABLES:
+            raise ValueError(f"table={table!r} should be one of {', '.join(map(repr, TABLES))}")
+        return to_frame(TABLES[table](self.ensemble_, self.columns_), library)
 
     def tree_text(self, tree: int = 0) -> str:
         """Return one tree as indented text."""

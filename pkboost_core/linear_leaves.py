@@ -48,17 +48,20 @@ def bin_positions(thresholds: Sequence[np.ndarray], is_categorical: np.ndarray) 
     """Return z of every bin code times `UNIT`, whole numbers as float64 (n_features, 256).
 
     `thresholds` are a feature's ascending cuts, as `Binning` holds them. The outermost bins are taken to be
-    as wide as their neighbours.
+    as wide as their neighbours. All bins of a feature whose spread no float can hold are at zero: no line.
     """
     table = np.zeros((len(thresholds), 256))
     for j, cuts in enumerate(thresholds):
         if is_categorical[j] or len(cuts) == 0:
             continue
-        gaps = np.diff(cuts) if len(cuts) > 1 else np.ones(1)
-        edges = np.concatenate([[cuts[0] - gaps[0]], cuts, [cuts[-1] + gaps[-1]]])
-        middles = (edges[1:] + edges[:-1]) / 2
-        z = (middles - middles.mean()) / middles.std()
-        table[j, : len(z)] = np.rint(UNIT * np.clip(z, -MAX_Z, MAX_Z))
+        with np.errstate(over="ignore", invalid="ignore"):
+            gaps = np.diff(cuts) if len(cuts) > 1 else np.ones(1)
+            edges = np.concatenate([[cuts[0] - gaps[0]], cuts, [cuts[-1] + gaps[-1]]])
+            middles = (edges[1:] + edges[:-1]) / 2
+            spread = middles.std()
+        if 0.0 < spread < np.inf:
+            z = (middles - middles.mean()) / spread
+            table[j, : len(z)] = np.rint(UNIT * np.clip(z, -MAX_Z, MAX_Z))
     return table
 
 

@@ -1,6 +1,6 @@
 """From parameters and data to the plan that the boosting loop follows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from pkboost_core.constraints import interaction_groups, monotonic_directions
 from pkboost_core.linear_leaves import NO_POSITIONS, bin_positions
 from pkboost_core.loss import Loss
 from pkboost_core.params import learning_rate_for
+from pkboost_core.progress import Progress
 from pkboost_core.rows import Rows
 from pkboost_core.splitting import SplitRules
 from pkboost_core.training import Plan
@@ -25,7 +26,7 @@ def make_plan(
     names: list[str] | None,
     loss: Loss,
     seed: int,
-    report: Callable[[int, float], bool],
+    report: Progress,
     n_rows: int,
 ) -> Plan:
     """Return the plan for an estimator's parameters.

@@ -10,6 +10,7 @@ from pkboost_core.binning import GROUP, Binning, fit_binning, sample_rows
 from pkboost_core.constraints import interaction_groups
 from pkboost_core.crosses import crossed, top_pairs, widened
 from pkboost_core.linear_leaves import NO_POSITIONS, bin_positions
+from pkboost_core.progress import SILENT
 from pkboost_core.rows import Rows
 from pkboost_core.training import Plan, boost
 
@@ -121,7 +122,7 @@ def _chosen_pairs(rows: Rows, plan: Plan, n_threads: int) -> np.ndarray:
         rules=plan.rules._replace(learning_rate=PROBE_RATE),
         n_trees=N_PROBE_TREES,
         positions=NO_POSITIONS,
-        report=lambda n_trees, loss: False,
+        report=SILENT,
     )
     gain = np.zeros(plan.binning.n_features)
     for tree in boost(rows, probe, None, n_threads).trees:

@@ -20,6 +20,7 @@ from pkboost_core.loss import LogLoss
 from pkboost_core.params import check_parameters, max_bins_for
 from pkboost_core.plan import make_plan
 from pkboost_core.predictor import raw_scores
+from pkboost_core.progress import SILENT
 from pkboost_core.pruning import log_losses
 from pkboost_core.rebinning import rebin, split_trees, widened_binning
 from pkboost_core.rows import make_rows
@@ -120,7 +121,7 @@ class Repair:
             model._names(),
             LogLoss(),
             int(rng.integers(2**31)),
-            _silent,
+            SILENT,
             len(values),
         )
 
@@ -228,7 +229,3 @@ def _folds(units: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> n
 def _log_odds(calibration: Calibration, raw: np.ndarray) -> np.ndarray:
     p = calibration.predict(raw)
     return np.log(p) - np.log1p(-p)
-
-
-def _silent(n_trees: int, loss: float) -> bool:
-    return False

@@ -70,6 +70,7 @@ LEAF = np.dtype(
         ("node", np.int64),  # index in the node array
         ("start", np.int64),  # its rows are elements[start:stop]
         ("stop", np.int64),
+        ("n_rows", np.int64),  # on all machines; here stop - start
         ("slot", np.int64),  # histogram slot
         ("depth", np.int64),
         ("total", np.int64),  # packed gradient and hessian sums
@@ -138,7 +139,7 @@ def split_gain(leaf, left, left_count, left_labels, monotonic, rules, scales, pa
     if left_h < rules.min_child_hessian or right_h < rules.min_child_hessian:
         return -1.0
     if rules.count_channel >= 0:
-        fewest = min(left_count, leaf.stop - leaf.start - left_count)
+        fewest = min(left_count, leaf.n_rows - left_count)
         if fewest < rules.min_samples_leaf:
             return -1.0
     left_g = scales[0] * gradient_of(left)

@@ -35,7 +35,7 @@ class Fitted:
     Attributes
     ----------
     trees : nodes of each tree, with indices from its root
-    losses : float64, held-out loss after each round; empty with folds, for a bag, or without early stopping
+    losses : float64, held-out loss after each round; empty with folds, for a bag, or without held-out rows
     raw : float64 (n_outputs, n), raw scores of rows that the trees were not grown on; n may be 0
     target, weight : float32 (n,), of those rows; an empty `weight` stands for ones
     member_sizes : trees of each member of a bag, which lie one member after another; empty without a bag
@@ -76,7 +76,7 @@ def fit_trees(
     on `n_threads`; folds, one thread each, side by side.
     """
     if held is not None:
-        patient = plan if stopping.is_early else replace(plan, patience=plan.n_trees)
+        patient = plan if stopping.is_early else replace(plan, patience=0)
         fit = boost(rows, patient, held, n_threads)
         return judged(fit.trees, fit.losses, fit.raw, held)
     if not stopping.is_early:
@@ -108,14 +108,15 @@ def cross_validate(rows: Rows, plan: Plan, folds: np.ndarray, n_threads: int = 1
 
     `folds` holds the fold of each row. Folds that stopped early keep their last loss in the mean.
     """
-    silent = replace(plan, report=_silent)
+    n_folds = int(folds.max()) + 1
 
     def fit_fold(k: int) -> Boosted:
         grown, held = np.flatnonzero(folds != k), np.flatnonzero(folds == k)
-        return boost(rows.take(grown), silent, rows.take(held))
+        report = plan.report.within(f"fold {k + 1} of {n_folds}").without_callbacks()
+        return boost(rows.take(grown), replace(plan, report=report), rows.take(held))
 
     with ThreadPoolExecutor(n_threads) as pool:
-        fits = list(pool.map(fit_fold, range(int(folds.max()) + 1)))
+        fits = list(pool.map(fit_fold, range(n_folds)))
     length = max(len(fit.losses) for fit in fits)
     curves = [
         np.pad(fit.losses, (0, length - len(fit.losses)), mode="edge") for fit in fits if len(fit.losses)
@@ -127,7 +128,3 @@ def cross_validate(rows: Rows, plan: Plan, folds: np.ndarray, n_threads: int = 1
         held = np.flatnonzero(folds == k)
         raw[:, held] = scores_of(fit.trees[: best * n_outputs], rows.take(held), plan)
     return best, raw
-
-
-def _silent(n_trees: int, loss: float) -> bool:
-    return False

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pkboost_core.calibration import is_clearly_positive
 from pkboost_core.loss import softmax, softmax_loss
 from pkboost_core.targets import weighted_mean
 
@@ -65,8 +66,10 @@ def fit_temperature(
     if kind == "auto" and len(raw) < _MIN_ROWS:
         return Temperature()
     fitted = Temperature(_best_inverse(raw.T, target, weight))
-    if kind == "auto" and not _is_clearly_better(fitted, raw.T, target, weight):
-        return Temperature()
+    if kind == "auto":
+        saved = softmax_loss(raw.T, target) - softmax_loss(fitted.inverse * raw.T, target)
+        w = np.ones(len(saved)) if weight is None else weight.astype(np.float64)
+        return fitted if is_clearly_positive(saved, w) else Temperature()
     return fitted
 
 
@@ -82,12 +85,3 @@ def _best_inverse(raw: np.ndarray, target: np.ndarray, weight: np.ndarray | None
         else:
             high = middle
     return min(max(math.exp(0.5 * (low + high)), _LIMITS[0]), _LIMITS[1])
-
-
-def _is_clearly_better(
-    fitted: Temperature, raw: np.ndarray, target: np.ndarray, weight: np.ndarray | None
-) -> bool:
-    saved = softmax_loss(raw, target) - softmax_loss(fitted.inverse * raw, target)
-    w = np.ones(len(saved)) if weight is None else weight.astype(np.float64)
-    mean = saved @ w / w.sum()
-    return bool(mean > math.sqrt(np.sum((w * (saved - mean)) ** 2)) / w.sum())

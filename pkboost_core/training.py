@@ -1,7 +1,7 @@
 """The boosting loop: grow trees, stop when held-out loss does, replay the structure on all rows."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from pkboost_core.linear_leaves import add_linear_parts, fit_linear_leaves, grou
 from pkboost_core.loss import Loss
 from pkboost_core.parts import in_parts
 from pkboost_core.predictor import add_tree, find_leaves, refit_tree
+from pkboost_core.progress import Progress
 from pkboost_core.quantisation import hash_rows, quantise
 from pkboost_core.renewal import renew_values
 from pkboost_core.rows import Rows
@@ -42,11 +43,12 @@ class Plan:
     groups : uint64 (n_features,), interaction groups as bits
     loss : what is minimised
     base_scores : float64 (n_outputs,), raw scores before the first tree, on the scale of the boosted loss
-    n_trees, patience : most trees of an output, and how many may pass without a better held-out loss
+    n_trees : most trees of an output
+    patience : how many may pass without a better held-out loss; 0 stops at no loss and keeps all trees
     keep_positives : whether row sampling leaves out negative rows only
     positions : of bins, for linear leaves; without rows for constant ones
     subsample, colsample, max_delta_step, seed : as the estimator's parameters
-    report : called with (trees grown, held-out loss or NaN); True stops
+    report : called after each round; True stops
     """
 
     binning: Binning
@@ -63,7 +65,7 @@ class Plan:
     max_delta_step: float
     positions: np.ndarray
     seed: int
-    report: Callable[[int, float], bool]
+    report: Progress
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,9 @@ def boost(rows: Rows, plan: Plan, holdout: Rows | None = None, n_threads: int = 
     """Grow trees on `rows` until the held-out loss has not improved for `plan.patience` rounds.
 
     A round is one tree per output. Without `holdout` all `plan.n_trees` rounds are grown. The trees after
-    the best round are dropped; `raw` are the held-out scores (the scores of `rows` without a holdout) there.
+    the best round are dropped, unless `plan.patience` is 0; the best round is one of those grown even where
+    no tree at all would lose less, since a constant score ranks no row. `raw` are the held-out scores (the
+    scores of `rows` without a holdout) there.
     Every tree is grown on `n_threads`, which changes no byte.
     """
     with closing(TreeGrower(rows, plan, n_threads)) as grower:
@@ -317,9 +321,9 @@ def _boost(grower: TreeGrower, plan: Plan, holdout: Rows | None) -> Boosted:
                 add_tree(holdout.codes, plan.binning.n_bins, plan.positions, nodes, raw)
             held_out_loss = loss.mean(held_raw, holdout.loss_target, holdout.loss_weight)
             losses.append(held_out_loss)
-            if held_out_loss < best_loss:
+            if held_out_loss < best_loss or plan.patience == 0:
                 best_loss, best_raw, best_round = held_out_loss, held_raw.copy(), n_rounds
-        is_stale = holdout is not None and n_rounds - best_round >= plan.patience
+        is_stale = holdout is not None and 0 < plan.patience <= n_rounds - best_round
         if plan.report(n_rounds, held_out_loss) or is_stale:
             break
     if holdout is None:

@@ -18,7 +18,8 @@ def tree_text(ensemble: Ensemble, columns: Columns, tree: int) -> str:
     root = _root(ensemble, tree)
 
     def lines(index: int, lead: str, branch: str, below: str) -> Iterator[str]:
-        yield f"{lead}{branch}{', '.join(_labels(ensemble, columns, index))}"
+        labels = _labels(ensemble, columns, index) + _terms(ensemble, columns, index)
+        yield f"{lead}{branch}{', '.join(labels)}"
         node = ensemble.nodes[index]
         if not node["is_leaf"]:
             yield from lines(node["left"], lead + below, "├─ yes: ", "│  ")
@@ -32,7 +33,8 @@ def tree_dot(ensemble: Ensemble, columns: Columns, tree: int) -> str:
     root = _root(ensemble, tree)
     lines = [f"digraph tree_{tree} {{", "  node [shape=box, fontname=sans];"]
     for index in range(root, ensemble.tree_offsets[tree + 1]):
-        text = r"\n".join(_quoted(label) for label in _labels(ensemble, columns, index))
+        labels = _labels(ensemble, columns, index) + _terms(ensemble, columns, index)
+        text = r"\n".join(_quoted(label) for label in labels)
         lines.append(f'  n{index - root} [label="{text}"];')
     for index in range(root, ensemble.tree_offsets[tree + 1]):
         node = ensemble.nodes[index]
@@ -57,7 +59,8 @@ def tree_svg(ensemble: Ensemble, columns: Columns, tree: int) -> str:
         for side, word in () if node["is_leaf"] else (("left", "yes"), ("right", "no")):
             parts.append(_edge((x, y), place[int(node[side])], word))
     for index, at in place.items():
-        parts.append(_box(at, _labels(ensemble, columns, index), bool(ensemble.nodes[index]["is_leaf"])))
+        labels, terms = _labels(ensemble, columns, index), _terms(ensemble, columns, index)
+        parts.append(_box(at, labels, terms, bool(ensemble.nodes[index]["is_leaf"])))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -71,7 +74,8 @@ def _labels(ensemble: Ensemble, columns: Columns, index: int) -> list[str]:
     """Return the test or the value of a node, and what reached it."""
     node = ensemble.nodes[index]
     if node["is_leaf"]:
-        return [f"{node['value']:+.4g}", f"{node['count']} rows"]
+        n_terms = f" and {node['n_terms']} slopes" if node["n_terms"] else ""
+        return [f"{node['value']:+.4g}{n_terms}", f"{node['count']} rows"]
     name = column_label(ensemble, columns, int(node["feature"]))
     side = "yes" if node["missing_left"] else "no"
     test = f"{name} in {{{_some(left_levels(ensemble, columns, node))}}}"
@@ -79,6 +83,16 @@ def _labels(ensemble: Ensemble, columns: Columns, index: int) -> list[str]:
         is_known = np.isposinf(node["threshold"])
         test = f"{name} is known" if is_known else f"{name} <= {node['threshold']:.6g}"
     return [test, f"missing: {side}", f"gain {node['gain']:.4g}", f"{node['count']} rows"]
+
+
+def _terms(ensemble: Ensemble, columns: Columns, index: int) -> list[str]:
+    """Return what a linear leaf adds to its value, term by term; z is a feature's value, standardised."""
+    node = ensemble.nodes[index]
+    fields = (node[f"term_{part}"][: node["n_terms"]] for part in ("slopes", "features", "centers"))
+    return [
+        f"{slope:+.4g} (z of {column_label(ensemble, columns, int(feature))} - {center:.4g})"
+        for slope, feature, center in zip(*fields, strict=True)
+    ]
 
 
 def _some(levels: list[str]) -> str:
@@ -112,12 +126,13 @@ def _edge(above: tuple[float, float], below: tuple[float, float], word: str) -> 
     return line + f'<text x="{(x1 + x2) / 2:g}" y="{(y1 + y2) / 2:g}" fill="#777">{word}</text>'
 
 
-def _box(at: tuple[float, float], labels: list[str], is_leaf: bool) -> str:
+def _box(at: tuple[float, float], labels: list[str], terms: list[str], is_leaf: bool) -> str:
     (x, y), first, rest = at, labels[0], ", ".join(labels[1:])
+    title = "\n".join([first, *terms])
     shown = first if len(first) <= 32 else first[:31] + "…"
     fill = "#e8f1fa" if is_leaf else "#f6f6f6"
     return (
-        f'<g><title>{escape(first)}</title><rect x="{x:g}" y="{y:g}" width="{_BOX_WIDTH}" '
+        f'<g><title>{escape(title)}</title><rect x="{x:g}" y="{y:g}" width="{_BOX_WIDTH}" '
         f'height="{_BOX_HEIGHT}" rx="4" fill="{fill}" stroke="#777"/>'
         f'<text x="{x + _BOX_WIDTH / 2:g}" y="{y + 19:g}">{escape(shown)}</text>'
         f'<text x="{x + _BOX_WIDTH / 2:g}" y="{y + 36:g}" fill="#555">{escape(rest)}</text></g>'

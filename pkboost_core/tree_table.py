@@ -1,4 +1,4 @@
-"""The trees as a table, one row per node, with names instead of codes."""
+"""The trees as tables with names instead of codes: nodes, and what linear leaves add to them."""
 
 import sys
 from typing import Any
@@ -9,6 +9,8 @@ from pkboost_core.columns import Columns
 from pkboost_core.crosses import cross_label
 from pkboost_core.dtypes import N_CATEGORY_WORDS
 from pkboost_core.ensemble import Ensemble
+from pkboost_core.linear_leaves import UNIT
+from pkboost_core.predictor import positions_of
 
 
 def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
@@ -25,7 +27,8 @@ def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
         categories : object, the levels that go left, joined by ", "; None for numbers
         missing : object, "left" or "right"
         gain, cover, count : of the split (0 in leaves), weight and number of the training rows
-        value : float64, what a leaf adds to the raw score; NaN in inner nodes
+        n_terms : int64, of a linear leaf, which `term_table` lists; 0 in inner nodes and constant leaves
+        value : float64, what a leaf adds to the raw score, before its terms; NaN in inner nodes
         left, right : int64, positions of the children, -1 in leaves
     """
     nodes, sizes = ensemble.nodes, np.diff(ensemble.tree_offsets)
@@ -51,6 +54,58 @@ def tree_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
         "left": np.where(is_leaf, -1, nodes["left"] - start),
         "right": np.where(is_leaf, -1, nodes["right"] - start),
     }
+
+
+def term_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
+    """Return one row per term of every linear leaf, which adds `slope * (z - center)` to the leaf's `value`.
+
+    Returns
+    -------
+    dict of equally long arrays
+        tree, node : int64, the leaf
+        feature : object, name of the column, or of the two that a cross is made of
+        slope, center : float64; `position_table` has z
+    """
+    nodes = ensemble.nodes
+    leaf = np.repeat(np.arange(len(nodes)), nodes["n_terms"])
+    term = np.concatenate([np.zeros(0, np.int64), *map(np.arange, nodes["n_terms"][nodes["n_terms"] > 0])])
+    tree = np.searchsorted(ensemble.tree_offsets, leaf, side="right") - 1
+    tested = nodes["term_features"][leaf, term]
+    return {
+        "tree": tree,
+        "node": leaf - ensemble.tree_offsets[tree],
+        "feature": _objects(column_label(ensemble, columns, int(j)) for j in tested),
+        "slope": nodes["term_slopes"][leaf, term],
+        "center": nodes["term_centers"][leaf, term],
+    }
+
+
+def position_table(ensemble: Ensemble, columns: Columns) -> dict[str, np.ndarray]:
+    """Return one row per bin of every column that a term reads: a value's z is that of the bin it falls in.
+
+    Returns
+    -------
+    dict of equally long arrays
+        feature : object, name of the column, or of the two that a cross is made of
+        threshold : float64, ascending within a feature, the greatest value of the bin; infinite in the last
+        z : float64, middle of the bin, standardised; 0 where the value is missing
+    """
+    nodes, positions = ensemble.nodes, positions_of(ensemble)
+    is_term = np.arange(nodes["term_features"].shape[1]) < nodes["n_terms"][:, None]
+    read = np.unique(nodes["term_features"][is_term])
+    edges = [np.append(ensemble.bin_thresholds[j], np.inf) for j in read]
+    labels = [column_label(ensemble, columns, int(j)) for j in read]
+    return {
+        "feature": _objects(label for label, ends in zip(labels, edges, strict=True) for _ in ends),
+        "threshold": np.concatenate([np.zeros(0), *edges]),
+        "z": np.concatenate(
+            [np.zeros(0), *(positions[j, : len(e)] / UNIT for j, e in zip(read, edges, strict=True))]
+        ),
+    }
+
+
+TABLES = {"nodes": tree_table, "terms": term_table, "positions": position_table}
+"""What `trees_to_frame` can return, by name."""
 
 
 def column_label(ensemble: Ensemble, columns: Columns, tested: int) -> str:

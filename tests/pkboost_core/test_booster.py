@@ -287,6 +287,49 @@ def test_callbacks_see_every_tree_and_can_stop(train, capsys):
     assert "5 trees, held-out log-loss 0." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mode", ["fast", "quality"])
+def test_without_early_stopping_rows_to_stop_on_only_measure(train, test, mode):
+    (X, y), (X_held, y_held) = train, test
+    y = np.random.default_rng(0).permutation(y)[:600]  # nothing to learn: the held-out loss only rises
+    options = {"n_estimators": 60, "early_stopping": False, "mode": mode, "learning_rate": 0.5}
+    options |= {"linear_leaves": False, "cross_features": False}
+    alone = PKBoostClassifier(**options).fit(X[:600], y)
+    watched = PKBoostClassifier(**options).fit(X[:600], y, eval_set=(X_held, y_held))
+    assert watched.n_trees_ == alone.n_trees_ == (60 if mode == "fast" else 300)
+    assert watched.ensemble_.nodes.tobytes() == alone.ensemble_.nodes.tobytes()
+    if mode == "fast":
+        assert len(watched.validation_loss_) == 60
+        assert watched.validation_loss_[-1] > watched.validation_loss_[0]
+
+
+def printed(capsys, X, y, **options):
+    PKBoostClassifier(n_estimators=2, verbose=2, **options).fit(X, y)
+    return sorted(capsys.readouterr().err.splitlines())
+
+
+def test_lines_tell_what_is_known_and_of_which_part(train, capsys):
+    X, y = train
+    assert printed(capsys, X, y, early_stopping=False) == ["2 trees"]
+    few = np.concatenate([np.flatnonzero(y)[:30], np.flatnonzero(y == 0)[:300]])
+    *folds, final = reversed(printed(capsys, X[few], y[few]))
+    assert final == "2 trees"
+    assert [line[: len("fold 1 of 5: 2 trees, held-out log-loss 0.")] for line in reversed(folds)] == [
+        f"fold {k} of 5: 2 trees, held-out log-loss 0." for k in range(1, 6)
+    ]
+    lines = printed(capsys, X[:900], y[:900], mode="quality", early_stopping=False)
+    assert lines == [f"member {m} of 5: 2 trees" for m in range(1, 6)]
+    lines = printed(capsys, X[few], y[few], mode="quality", n_threads=2)
+    assert sum(line.startswith("member 3 of 5, fold 5 of 5: 2 trees, held-out") for line in lines) == 1
+
+
+def test_callbacks_are_not_for_folds(train):
+    X, y = train
+    few = np.concatenate([np.flatnonzero(y)[:30], np.flatnonzero(y == 0)[:300]])
+    seen = []
+    PKBoostClassifier(n_estimators=3, callbacks=[lambda n, loss: seen.append(n)]).fit(X[few], y[few])
+    assert seen == list(range(1, len(seen) + 1))
+
+
 def test_the_same_bytes_again_and_with_any_number_of_threads(train):
     X, y = train
     states = [

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from pkboost_core import PKBoostClassifier
+from pkboost_core.crosses import credited
 from pkboost_core.dtypes import NODE
 from pkboost_core.ensemble import Ensemble
 from pkboost_core.explain import cover_importance, gain_importance, permutation_importance, shap_values
+from pkboost_core.linear_leaves import UNIT, bin_positions
 
 
 def random_ensemble(rng, n_features=6, n_trees=4, n_leaves=9, n_outputs=1, n_categorical=2):
@@ -77,7 +79,7 @@ def conditional_value(ensemble, root, x, coalition):
 
 
 def brute_force(ensemble, x, output=0):
-    k = ensemble.n_features
+    k = ensemble.n_columns
     roots = ensemble.tree_offsets[:-1][output :: ensemble.n_outputs]
     worth = {
         s: sum(conditional_value(ensemble, root, x, s) for root in roots)
@@ -105,6 +107,63 @@ def test_values_equal_brute_force_shapley_values(seed, n_outputs):
         np.testing.assert_allclose(values[i, :, output], phi, atol=1e-12)
         np.testing.assert_allclose(expected[output], empty, atol=1e-12)
         np.testing.assert_allclose(values[i, :, output].sum() + expected[output], full, atol=1e-12)
+
+
+def fitted_small(**options):
+    """A fitted model of four columns, one categorical, some values missing, and rows to explain."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 4))
+    X[:, 3] = rng.integers(0, 6, len(X))
+    y = np.tanh(X[:, 0]) + (X[:, 1] > X[:, 2]) + (X[:, 3] == 2) + rng.normal(size=len(X)) > 1.2
+    X[rng.random(X.shape) < 0.1] = np.nan
+    options = {"max_leaf_nodes": 8, "early_stopping": False, "categorical_features": [3]} | options
+    return PKBoostClassifier(**options).fit(X, y), X[:4]
+
+
+def test_values_of_a_fitted_model_equal_brute_force_shapley_values():
+    model, X = fitted_small(n_estimators=4, linear_leaves=False)
+    values, expected = shap_values(model.ensemble_, X)
+    for x, found in zip(X, values, strict=True):
+        phi, empty, full = brute_force(model.ensemble_, x)
+        np.testing.assert_allclose(found, phi, atol=1e-12)
+        np.testing.assert_allclose(expected[0], empty, atol=1e-12)
+        np.testing.assert_allclose(found.sum() + expected[0], full, atol=1e-12)
+
+
+def lines(ensemble, x):
+    """What the terms of the leaves that a row reaches add, by column."""
+    added, positions = (
+        np.zeros(ensemble.n_columns),
+        bin_positions(ensemble.bin_thresholds, ensemble.is_categorical),
+    )
+    for root in ensemble.tree_offsets[:-1]:
+        node = ensemble.nodes[root]
+        while not node["is_leaf"]:
+            node = ensemble.nodes[node["left" if goes_left(ensemble, node, x[node["feature"]]) else "right"]]
+        for j, slope, center in zip(
+            node["term_features"][: node["n_terms"]], node["term_slopes"], node["term_centers"], strict=False
+        ):
+            z = 0.0
+            if not np.isnan(x[j]):
+                z = positions[j, np.searchsorted(ensemble.bin_thresholds[j], x[j])] / UNIT
+            added[j] += slope * (z - center)
+    return added
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_estimators": 4}, {"n_estimators": 1, "mode": "quality", "cross_features": True}]
+)
+def test_linear_leaves_and_crosses_are_attributed_by_convention(options):
+    """Constant parts by Shapley values, terms to their own column, given the leaf, crosses in halves."""
+    model, X = fitted_small(linear_leaves=True, **options)
+    ensemble = model.ensemble_
+    assert ensemble.nodes["n_terms"].any()
+    assert len(ensemble.pairs) == (3 if "mode" in options else 0)
+    values, expected = shap_values(ensemble, X[:2])
+    for x, found in zip(ensemble.widened(X[:2]), values, strict=True):
+        phi, empty, _ = brute_force(ensemble, x)
+        np.testing.assert_allclose(found, credited(phi + lines(ensemble, x), ensemble.pairs), atol=1e-10)
+        np.testing.assert_allclose(expected[0], empty, atol=1e-10)
 
 
 def test_deep_chain_stays_additive():

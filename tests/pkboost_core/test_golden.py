@@ -28,5 +28,13 @@ def test_stored_models_answer_as_when_they_were_stored(path):
 
 
 def test_every_kind_of_model_is_stored():
-    assert {path.stem for path in STORED} == {"two_classes", "three_classes", "bag", "counts"}
-    assert sum(path.stat().st_size for path in STORED) < 50_000 * len(FOLDERS)
+    assert {path.stem for path in STORED} == {"two_classes", "three_classes", "bag", "quality", "counts"}
+    assert sum(path.stat().st_size for path in STORED) < 100_000 * len(FOLDERS)
+
+
+def test_the_stored_quality_models_have_linear_leaves_and_test_crosses():
+    for path in (path for path in STORED if path.stem == "quality"):
+        ensemble = load(path).ensemble_
+        nodes = ensemble.nodes
+        assert nodes["n_terms"].any()
+        assert (nodes["feature"] >= ensemble.n_features).any()

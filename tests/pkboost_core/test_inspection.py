@@ -33,12 +33,21 @@ def model():
     return PKBoostClassifier(**OPTIONS, categorical_features=["grade"]).fit(FRAME, LABELS)
 
 
-def walk(table, tree, row):
-    """Raw score that a tree adds, read from the table alone."""
+def value_of(row, name):
+    """Value of a column, or of a cross by its name; None where one is missing."""
+    for sign, combine in ((" - ", float.__sub__), (" * ", float.__mul__)):
+        first, found, second = name.partition(sign)
+        if found:
+            return None if None in (row[first], row[second]) else combine(row[first], row[second])
+    return row[name]
+
+
+def walk(table, tree, row, add_terms=lambda node, row: 0.0):
+    """Raw score that a tree adds, read from the tables alone."""
     nodes = table.filter(pl.col("tree") == tree)
     at = 0
     while (node := nodes.row(at, named=True))["feature"] is not None:
-        x = row[node["feature"]]
+        x = value_of(row, node["feature"])
         if x is None:
             is_left = node["missing"] == "left"
         elif node["categories"] is not None:
@@ -46,7 +55,7 @@ def walk(table, tree, row):
         else:
             is_left = x <= node["threshold"]
         at = node["left"] if is_left else node["right"]
-    return node["value"]
+    return node["value"] + add_terms(node, row)
 
 
 def test_the_table_predicts_what_the_model_predicts(model):
@@ -58,6 +67,66 @@ def test_the_table_predicts_what_the_model_predicts(model):
         for row in rows.iter_rows(named=True)
     ]
     np.testing.assert_allclose(read, model.decision_function(rows), atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A bag with linear leaves and crosses, as the defaults of `mode="quality"` make it."""
+    rng = np.random.default_rng(0)
+    paid, due = rng.normal(size=(2, 2_600))
+    score = 2 * np.tanh(paid) + 2 * (paid < due)
+    paid[::17] = np.nan
+    frame = pl.DataFrame({"paid": paid, "due": due, "source": rng.choice(["web", "call"], 2_600)})
+    options = {"mode": "quality", "n_estimators": 3, "max_leaf_nodes": 6, "learning_rate": 0.3}
+    y = rng.random(2_600) < 1 / (1 + np.exp(1.5 - score))
+    frame = frame.with_columns(pl.col("paid").fill_nan(None))
+    return PKBoostClassifier(**options).fit(frame, y), frame
+
+
+def test_the_tables_of_linear_leaves_and_crosses_predict_what_the_model_predicts(linear):
+    model, frame = linear
+    table, terms, positions = (model.trees_to_frame("polars", t) for t in ("nodes", "terms", "positions"))
+    assert table["n_terms"].sum() == terms.height > 0
+    for named in (table["feature"].drop_nulls(), terms["feature"], positions["feature"]):
+        assert named.str.contains(" - ").any()
+
+    def add_terms(node, row):
+        added = 0.0
+        of_leaf = terms.filter(pl.col("tree") == node["tree"], pl.col("node") == node["node"])
+        assert of_leaf.height == node["n_terms"]
+        for term in of_leaf.iter_rows(named=True):
+            x, z = value_of(row, term["feature"]), 0.0
+            if x is not None:
+                bins = positions.filter(pl.col("feature") == term["feature"], pl.col("threshold") >= x)
+                z = bins["z"][0]
+            added += term["slope"] * (z - term["center"])
+        return added
+
+    rows = frame.head(20)
+    assert rows["paid"].null_count() > 0
+    read = [
+        sum(walk(table, tree, row, add_terms) for tree in range(model.n_trees_))
+        + model.ensemble_.base_score[0]
+        for row in rows.iter_rows(named=True)
+    ]
+    np.testing.assert_allclose(read, model.decision_function(rows), rtol=0, atol=1e-9)
+
+
+def test_constant_leaves_have_tables_of_terms_without_rows(model):
+    assert model.trees_to_frame("polars", table="terms").height == 0
+    assert model.trees_to_frame("polars", table="positions").height == 0
+    with pytest.raises(ValueError, match="table='leaves' should be one of 'nodes', 'terms', 'positions'"):
+        model.trees_to_frame(table="leaves")
+
+
+def test_drawings_show_the_terms_of_linear_leaves(linear):
+    model, _ = linear
+    terms = model.trees_to_frame("polars", "terms")
+    tree, _, name, slope, center = terms.row(0)
+    term = f"{slope:+.4g} (z of {name} - {center:.4g})"
+    for drawing in (model.tree_text, model.tree_dot, model.tree_svg):
+        assert term in drawing(tree)
+    assert " slopes, " in model.tree_text(tree)
 
 
 def test_the_table_counts_rows_as_apply_does(model):

@@ -114,6 +114,51 @@ def test_odd_columns_are_fitted_and_the_useful_ones_found(kind):
     assert np.isfinite(model.shap_values(X)[0]).all()
 
 
+ODD_COLUMNS = {
+    "missing": lambda n, rng: pl.Series([None] * n, dtype=pl.Float64),
+    "constant": lambda n, rng: np.full(n, -0.0),
+    "number": lambda n, rng: np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+    "infinite": lambda n, rng: rng.choice([np.inf, -np.inf, np.nan, 1e308], n),
+    "unique_number": lambda n, rng: rng.permutation(n) * 1e300 / n,
+    "unique_text": lambda n, rng: [f"lead {i}" for i in rng.permutation(n)],
+    "one_level": lambda n, rng: ["web"] * n,
+    "no_text": lambda n, rng: pl.Series([None] * n, dtype=pl.String),
+    "flag": lambda n, rng: rng.random(n) < 0.5,
+}
+
+
+@st.composite
+def odd_fits(draw):
+    n, seed = draw(st.integers(1, 60)), draw(st.integers(0, 2**31))
+    names, rng = draw(st.lists(st.sampled_from(sorted(ODD_COLUMNS)), max_size=5)), np.random.default_rng(seed)
+    X = pl.DataFrame({f"{i} {name}": ODD_COLUMNS[name](n, rng) for i, name in enumerate(names)})
+    n_classes = draw(st.integers(0, 3))  # 0: numbers
+    y = rng.integers(0, n_classes, n) if n_classes else rng.normal(size=n)
+    options = {"mode": st.sampled_from(["fast", "quality"])}
+    options |= {name: st.booleans() for name in ("linear_leaves", "early_stopping")}
+    kind = PKBoostClassifier if n_classes else PKBoostRegressor
+    return kind(n_estimators=2, max_leaf_nodes=4, **draw(st.fixed_dictionaries(options))), X, y
+
+
+@settings(deadline=None, max_examples=60)
+@given(odd_fits())
+def test_a_table_of_any_shape_is_fitted_or_refused_by_name(fit):
+    model, X, y = fit
+    if X.width == 0 or (isinstance(model, PKBoostClassifier) and len(np.unique(y)) < 2):
+        with pytest.raises(ValueError, match=r"X has no columns|X has 0 rows|y has one class only"):
+            model.fit(X, y)
+        return
+    model.fit(X, y)
+    raw = model._raw_scores(X)
+    values, expected = model.shap_values(X)
+    assert np.isfinite(raw).all()
+    assert np.isfinite(model.predict(X)).all()
+    np.testing.assert_allclose(values.reshape(*X.shape, -1).sum(axis=1) + expected, raw, atol=1e-9)
+    again = loads(dumps(model))
+    assert dumps(again) == dumps(model)
+    assert again.predict(X).tobytes() == model.predict(X).tobytes()
+
+
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("mode", ["fast", "quality"])
 def test_threads_change_no_byte_and_copies_nothing(kind, mode):

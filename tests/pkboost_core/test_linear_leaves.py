@@ -38,6 +38,12 @@ def test_positions_are_standardised_middles_of_bins() -> None:
     assert z[int(binning.n_bins[0])] == 0.0  # missing
 
 
+@pytest.mark.parametrize("cuts", [[2e17], [-1e308, 1e308], [0.0, 1e300, 2e300]])
+def test_a_spread_that_no_float_can_hold_gives_no_line(cuts: list[float]) -> None:
+    """A cut between two times in nanoseconds, say: a step of one beside it is lost in rounding."""
+    assert not bin_positions([np.array(cuts)], np.array([False])).any()
+
+
 def test_one_leaf_holds_the_ridge_regression_of_its_gradients() -> None:
     """A single split on a column that says nothing about the rest: each leaf against NumPy's solution."""
     rng = np.random.default_rng(5)

@@ -10,6 +10,7 @@ from pkboost_core.binning import fit_binning
 from pkboost_core.constraints import interaction_groups
 from pkboost_core.linear_leaves import NO_POSITIONS
 from pkboost_core.loss import LogLoss, Softmax
+from pkboost_core.progress import SILENT
 from pkboost_core.regression_loss import SquaredLoss
 from pkboost_core.rows import make_rows
 from pkboost_core.splitting import SplitRules
@@ -135,7 +136,7 @@ def build(case, seed):
         max_delta_step=2.0,
         positions=NO_POSITIONS,
         seed=seed,
-        report=lambda n, loss: False,
+        report=SILENT,
     )
     return rows, plan
 

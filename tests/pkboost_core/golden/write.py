@@ -34,12 +34,16 @@ def rows(n, seed):
 
 def models():
     X, amount = rows(400, 0)
+    many, many_amounts = rows(2_500, 2)
     return {
         "two_classes": PKBoostClassifier(**OPTIONS, robust=True, calibration="beta").fit(X, amount > 6),
         "three_classes": PKBoostClassifier(**OPTIONS | {"n_estimators": 3}).fit(
             X, np.digitize(amount, [4, 7])
         ),
         "bag": PKBoostClassifier(**OPTIONS | {"n_estimators": 1}, mode="quality").fit(X, amount > 6),
+        "quality": PKBoostClassifier(**OPTIONS | {"n_estimators": 2}, mode="quality").fit(
+            many, many_amounts > many["size"].to_numpy() / 4
+        ),
         "counts": PKBoostRegressor(
             **OPTIONS, loss="poisson", monotonic_constraints={"visits": 1}, early_stopping=False
         ).fit(X, np.round(np.maximum(amount, 0))),
