@@ -2,10 +2,10 @@
 
 Evidence on a promotion is counted by weeks. The leads open on one day of each week since are judged when they
 are 30 days older, by "won by then" with the forecast p F(30): one age for all. Compared are the probabilities
-published on that day with those that the champion before the promotion gives the same leads. No refit has
-learnt what is judged: neither the old champion, which is from before the promotion, nor the published numbers,
-which are from before the outcomes. So what sales worked with is judged, refits included, and a refit of
-tonight, which knows the outcomes of 30 days ago, is not asked about them.
+published on that day with those that the champion before the promotion gives the same leads. Neither has
+learnt the outcomes: the old champion is from before the promotion, the published numbers are from before the
+outcomes. So what sales worked with is judged, refits included; tonight's refit, which has learnt how the last
+30 days ended, is not asked about them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -147,9 +147,7 @@ def _fetched(night: "Night", open_leads: OpenLeads, version: int) -> Champion:
     except (RegistryError, ValueError) as error:
         raise UnableError(f"version {version} cannot be loaded ({error})") from error
     if not can_score(night, open_leads, found.model):
-        raise UnableError(
-            f"version {version} predicts another label, or from other columns, than there are now"
-        )
+        raise UnableError(f"version {version} was trained for another label or on columns that are gone")
     return found
 
 

@@ -1,5 +1,6 @@
 """A search out of cycle on real parts: every candidate on the same origins, one decision, one champion."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -158,6 +159,25 @@ def test_a_repaired_champion_is_measured_and_registered_as_such(settings, simula
     assert model.recipe["repair"]["name"] == "repair"
     assert model.recipe["evaluation"]["n_rows"] == len(model.recipe["evaluation_cohort"]["y"])
     assert model.training_range.as_of == CLOCK + timedelta(days=1)
+
+
+def test_a_text_in_a_column_of_numbers_stops_no_night(settings, simulated, monkeypatch):
+    def with_budgets(database, as_of, one="12"):
+        sources, set_aside = read_sources(database, as_of)
+        texts = [json.dumps({"budget": i % 50 if i else one}) for i in range(sources.lead.height)]
+        return replace(sources, lead=sources.lead.with_columns(attrs=pl.Series(texts))), set_aside
+
+    own = settings.model_copy(update={"model_name": "budgets", "model_key": "budgets"})
+    monkeypatch.setattr(nightly, "read_sources", with_budgets)
+    run_nightly(own, simulated, CLOCK - timedelta(days=1), Progress())
+    first, _ = open_registry(own, simulated).load_champion()
+    assert first.encoding.attr_kinds["budget"] == "numeric"
+    monkeypatch.setattr(nightly, "read_sources", partial(with_budgets, one="n/a"))
+    found = run_nightly(own, simulated, CLOCK, Progress())
+    assert found["status"] == "published"
+    assert any("the champion learnt attrs_budget" in warning for warning in found["warnings"])
+    stored = decisions.newest(simulated, own.model_key, 1)[0]
+    assert stored.inputs["comparison"] is stored.inputs["newest_labels"] is None
 
 
 @pytest.mark.parametrize("poison", ["flipped labels", "half the leads gone", "a null column", "cents"])
