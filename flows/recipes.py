@@ -63,8 +63,8 @@ class Recipe:
         if self.repair is not None and (self.repair not in get_args(Repair) or self.labels != "mature"):
             known = " or ".join(get_args(Repair))
             raise ValueError(
-                f"recipe {self.name!r}: repair={self.repair!r} with {self.labels} labels is impossible; expected"
-                f" {known}, with mature labels"
+                f"recipe {self.name!r}: repair={self.repair!r} with {self.labels} labels is impossible;"
+                f" expected {known}, with mature labels"
             )
 
     @property
@@ -150,7 +150,7 @@ def recipe_of(stored: Mapping[str, Any]) -> Recipe:
 
 
 def candidates(settings: "Settings") -> list[Recipe]:
-    """Return what a search for a better recipe tries: windows, half-lives and repairs, mature and soft labels.
+    """Return what a search for a better recipe tries: mature and soft labels, windows, half-lives, repairs.
 
     Windows that reach as far back as the training window are the same as all of it and left out, and so is
     what is not published.
