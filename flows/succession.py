@@ -8,7 +8,7 @@ outcomes. So what sales worked with is judged, refits included; tonight's refit,
 30 days ended, is not asked about them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -123,10 +123,12 @@ def end_of_shadow(night: "Night", open_leads: OpenLeads, champion: Champion) -> 
     try:
         challenger = _fetched(night, open_leads, decision.challenger)
     except UnableError as error:
-        return _refused(night, champion, decision, [str(error)])
+        _refuse(night, champion, decision, str(error))
+        return None
     wrong = _look(night, open_leads, champion, challenger, decision)
     if wrong:
-        return _refused(night, champion, decision, wrong)
+        _refuse(night, champion, decision, "; ".join(wrong))
+        return None
     if (night.as_of - decision.as_of).days < night.settings.shadow_days or night.integrity:
         return None
     decisions.leave_shadow(night.database, decision.decision_id, champion.version.version)
@@ -151,9 +153,9 @@ def _fetched(night: "Night", open_leads: OpenLeads, version: int) -> Champion:
     return found
 
 
-def _refused(night: "Night", champion: Champion, decision: Decision, wrong: Sequence[str]) -> None:
+def _refuse(night: "Night", champion: Champion, decision: Decision, why: str) -> None:
     decisions.finish(night.database, decision.decision_id, decisions.REFUSED, champion.version.version)
-    night.warnings.append(f"version {decision.challenger} failed in the shadow: {'; '.join(wrong)}")
+    night.warnings.append(f"version {decision.challenger} failed in the shadow: {why}")
 
 
 def _look(

@@ -220,6 +220,8 @@ def test_a_challenger_takes_over_after_seven_days_in_the_shadow(night, sources, 
     promotion.settle(night.database, night.registry, key, found.promotion)
     assert night.registry.get("champion").version == version
     assert decisions.last_recipe_change(night.database, key) == CLOCK - timedelta(days=6)
+    watched = decisions.pair_of(night.database, key, "roll_back")
+    assert watched == Pair(version, first, CLOCK + timedelta(days=1)), "from its first scores on"
 
 
 def test_a_challenger_that_sales_could_not_be_shown_leaves_the_shadow(night, sources, good, bad):
