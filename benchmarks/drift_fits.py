@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,10 @@ from drift_worlds import World, settings
 
 from features.matrix import Encoding, fit_encoding, to_matrix
 from flows.dataset import TrainingSet
-from flows.fitting import OneBooster, TooFewConversionsError, fit_recipe
+from flows.fitting import TooFewConversionsError, fit_recipe
 from flows.recipes import MATURE, RECIPES, Recipe
 
 Probabilities = Callable[[pl.DataFrame], np.ndarray]
-
-REPAIR_DAYS = 84
-"""Age of the model that a repair starts from: the rows that matured since are its material."""
 
 WINDOWS = {
     "expanding": Recipe("expanding"),
@@ -33,7 +30,7 @@ class Learner:
 
     Attributes
     ----------
-    engine : "pkboost", "repair" (an older PKBoost model, adapted), "lightgbm" or "xgboost".
+    engine : "pkboost", "lightgbm" or "xgboost".
     recipe : which rows, with which labels and weights.
     labels : "" as the recipe says; "fake negatives": its open rows count as lost; "true": every row before
         the night has the label that time will give it, which nobody can know.
@@ -57,19 +54,10 @@ class Fits:
         """Return the model that a learner makes on a night; it has `probabilities(frame)`."""
         key = (learner, night)
         if key not in self._models:
-            base = self._base(learner, night) if learner.engine == "repair" else None
             started = time.process_time()
-            rows = rows_for(self.world, learner, night)
-            self._models[key] = fit(learner, rows) if base is None else repaired(base, rows, night)
+            self._models[key] = fit(learner, rows_for(self.world, learner, night))
             self.cpu_seconds[key] = time.process_time() - started
         return self._models[key]
-
-    def _base(self, learner: Learner, night: date) -> OneBooster:
-        """The model that a repair starts from: of the same recipe, made `REPAIR_DAYS` earlier."""
-        found = self.model(replace(learner, engine="pkboost"), night - timedelta(days=REPAIR_DAYS))
-        if not isinstance(found, OneBooster):
-            raise TypeError("only a single booster can be repaired")
-        return found
 
     def adopt(self, learner: Learner, night: date, model: Any) -> None:
         """Take over a model that was fitted in another world."""
@@ -133,23 +121,6 @@ class Peer:
         return np.asarray(self.predict(to_matrix(frame.select(self.encoding.names), self.encoding)), float)
 
 
-def repaired(base: OneBooster, rows: TrainingSet, night: date) -> OneBooster:
-    """Repair a booster by the rows that have matured since it was made.
-
-    Raises
-    ------
-    TooFewConversionsError
-        There are too few to judge a repair by.
-    """
-    newer = rows.where(rows.snapshot_dates > rows.snapshot_dates.max() - np.timedelta64(REPAIR_DAYS, "D"))
-    matrix = to_matrix(newer.frame.select(base.encoding.names), base.encoding)
-    try:
-        found = base.booster.adapt(matrix, newer.y, groups=newer.frame["lead_id"].to_numpy())
-    except ValueError as error:
-        raise TooFewConversionsError(str(error)) from error
-    return OneBooster(found.model, base.encoding)
-
-
 def _peer(engine: str) -> Callable[..., Callable[[np.ndarray], np.ndarray]]:
     return {"lightgbm": _lightgbm, "xgboost": _xgboost}[engine]
 
@@ -173,5 +144,5 @@ def _xgboost(X: np.ndarray, y: np.ndarray, weight: Any, encoding: Encoding) -> A
 PKBOOST = Learner("pkboost", Recipe("expanding"))
 ORACLE = Learner("pkboost", Recipe("expanding"), "true")
 SOFT = Learner("pkboost", RECIPES["soft"])
-REPAIR = Learner("repair", Recipe("expanding"))
+REPAIR = Learner("pkboost", RECIPES["repair"])
 FAKE = Learner("pkboost", RECIPES["soft"], "fake negatives")

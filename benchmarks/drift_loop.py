@@ -156,7 +156,7 @@ def search(fits: Fits, champion: Champion, night: date, last_change: date | None
         found = backtest(
             known(fits.world, night), {"champion": _predict(fits, champion.learner)} | predictors, settings()
         )
-    except ValueError:
+    except TooFewConversionsError:
         return None
     name = best(found, "champion", list(others))
     if name is None:

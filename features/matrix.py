@@ -47,6 +47,15 @@ class Encoding:
         """Yield each name with whether it is a category."""
         return ((name, name in self.levels) for name in self.names)
 
+    def misfits(self, frame: pl.DataFrame) -> list[str]:
+        """Return the columns that `frame` lacks or has in another kind; what else it has does not matter."""
+        schema = frame.schema
+        return [
+            name
+            for name, is_category in self.kinds()
+            if name not in schema or not _is_of_kind(schema[name], is_category)
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
         return {
@@ -120,13 +129,17 @@ def _is_text(dtype: pl.DataType) -> bool:
     return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
 
 
+def _is_of_kind(dtype: pl.DataType, is_category: bool) -> bool:
+    return dtype == pl.Null or _is_text(dtype) == is_category
+
+
 def _top_levels(values: pl.Series) -> tuple[str, ...]:
     counts = values.cast(pl.String).drop_nulls().alias("level").value_counts(name="n")
     return tuple(counts.sort(["n", "level"], descending=[True, False])["level"].head(MAX_LEVELS))
 
 
 def _encode(values: pl.Series, levels: tuple[str, ...] | None) -> np.ndarray:
-    if (levels is not None) != _is_text(values.dtype) and values.dtype != pl.Null:
+    if not _is_of_kind(values.dtype, levels is not None):
         was = "a number" if levels is None else "text"
         raise TypeError(
             f"column {values.name} is {values.dtype}, the model was trained on {was}; rebuild the dataset"

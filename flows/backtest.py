@@ -87,12 +87,12 @@ def backtest(
 
     Raises
     ------
-    ValueError
+    TooFewConversionsError
         There are fewer than eight origins.
     """
     days = origins(history, settings, n_origins)
     if len(days) < MIN_WEEKS:
-        raise ValueError(
+        raise TooFewConversionsError(
             f"history allows {len(days)} weekly origins; {MIN_WEEKS} are needed to compare recipes"
         )
     labels = history.labels

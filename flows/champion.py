@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.matrix import NOT_FEATURES
 from flows import curves, gate, promotion, report_charts
 from flows.adapters import decisions
 from flows.adapters.decisions import Decision
@@ -130,6 +129,12 @@ def _evidence(
     rows: NightRows,
 ) -> gate.Evidence:
     trained, key = challenge.trained, night.settings.model_key
+    if fallback is not None and not fallback.model.can_score(challenge.past.frame):
+        strange = ", ".join(fallback.model.encoding.misfits(challenge.past.frame))
+        night.warnings.append(
+            f"the new model is not compared with the champion on past weeks: the champion learnt {strange},"
+            " which tonight's history does not have or has in another kind"
+        )
     before = None if fallback is None else fallback.model.recipe.get(FACTS)
     return gate.Evidence(
         as_of=night.as_of,
@@ -151,7 +156,14 @@ def _evidence(
 def probabilities(model: LeadModel, open_leads: OpenLeads) -> np.ndarray:
     """What a model says of tonight's open leads, float64 (n,)."""
     frame = open_leads.of(model)
-    return model.predict_proba(frame.drop(NOT_FEATURES, strict=False)) if frame.height else np.zeros(0)
+    return model.probabilities(frame) if frame.height else np.zeros(0)
+
+
+def can_score(night: "Night", open_leads: OpenLeads, model: LeadModel) -> bool:
+    """Whether a model knows nothing of tonight's future, and has tonight's label and columns."""
+    if model.training_range.as_of > night.as_of or model.label_definition != night.label:
+        return False
+    return model.can_score(open_leads.of(model))
 
 
 def _decision(

@@ -11,7 +11,6 @@ from features.attrs import Kind
 from features.build import build
 from features.delay import MIN_SEEN_SHARE, DelayCurve
 from features.late_labels import LateLabels, late_labels
-from features.matrix import Encoding
 from features.sources import Sources, as_of
 from features.spine import snapshot_dates, spine
 from flows.adapters.settings import Settings
@@ -74,10 +73,6 @@ class History:
     built: np.ndarray
     as_of: date
     curve: DelayCurve | None
-
-    def has_columns_of(self, encoding: Encoding) -> bool:
-        """Whether a model with this encoding can score the rows: attributes of a CRM come and go."""
-        return set(encoding.names) <= set(self.frame.columns)
 
     def take(self, wanted: np.ndarray) -> tuple[pl.DataFrame, LateLabels, np.ndarray]:
         """Return frame and labels of the rows that are wanted and built, and which ones these are, bool (n,).

@@ -1,7 +1,7 @@
 """Fit what a recipe asks for on given rows: no evaluation, no checks; backtests call it hundreds of times."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -12,8 +12,9 @@ from features.matrix import Encoding, fit_encoding, to_matrix
 from features.readiness import bucket_bounds
 from flows.adapters.settings import Settings
 from flows.dataset import TrainingSet
-from flows.recipes import Recipe
+from flows.recipes import REPAIR_DAYS, Recipe
 from pkboost_core import PKBoostClassifier
+from pkboost_core.adaptation import Adaptation, adapt, refit_leaves
 
 BOOSTER: dict[str, Any] = {"learning_rate": 0.03, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
 """Small trees on few columns and rows each: a CRM has hundreds of conversions and many columns that say the
@@ -78,6 +79,8 @@ def fit_one(rows: TrainingSet, recipe: Recipe, settings: Settings, without: Sequ
         raise TooFewConversionsError(
             f"{rows.n_positives} of {len(rows.y)} rows convert: nothing to tell apart"
         )
+    if recipe.repair is not None:
+        return _fit_and_repair(rows, recipe, settings, without)
     frame = rows.frame.drop(without)
     encoding = fit_encoding(frame)
     booster = PKBoostClassifier(
@@ -94,6 +97,22 @@ def fit_one(rows: TrainingSet, recipe: Recipe, settings: Settings, without: Sequ
         open_odds=rows.open_odds if rows.open_odds.any() else None,
     )
     return OneBooster(booster, encoding)
+
+
+def _fit_and_repair(
+    rows: TrainingSet, recipe: Recipe, settings: Settings, without: Sequence[str]
+) -> OneBooster:
+    """Fit the older rows, and repair the model by the newer ones; what does not help leaves it as it was."""
+    is_newer = rows.snapshot_dates > rows.snapshot_dates.max() - np.timedelta64(REPAIR_DAYS, "D")
+    base = fit_one(rows.where(~is_newer), replace(recipe, repair=None), settings, without)
+    newer = rows.where(is_newer)
+    matrix = to_matrix(newer.frame.select(base.encoding.names), base.encoding)
+    repair: Callable[..., Adaptation] = adapt if recipe.repair == "regrow" else refit_leaves
+    try:
+        found = repair(base.booster, matrix, newer.y, groups=newer.frame["lead_id"].to_numpy())
+    except ValueError as error:
+        raise TooFewConversionsError(f"recipe {recipe.name!r}: {error}") from error
+    return OneBooster(found.model, base.encoding)
 
 
 def _weights(rows: TrainingSet, recipe: Recipe) -> np.ndarray | None:

@@ -91,6 +91,25 @@ class LeadModel:
         """
         return self.booster.predict_proba(to_matrix(frame, self.encoding))[:, 1]
 
+    def can_score(self, frame: pl.DataFrame) -> bool:
+        """Whether `frame` has the model's columns in their kinds: custom ones come, go and turn into text."""
+        return not self.encoding.misfits(frame)
+
+    def probabilities(self, frame: pl.DataFrame) -> np.ndarray:
+        """Probability of a conversion by the model's own columns, whatever else is in `frame`, float64 (n,).
+
+        Raises
+        ------
+        ValueError
+            The model cannot score the frame; it says for which columns.
+        """
+        if not self.can_score(frame):
+            raise ValueError(
+                f"the model was trained on {', '.join(self.encoding.misfits(frame))}, which the data do not"
+                " have or have in another kind: train anew"
+            )
+        return self.predict_proba(frame.select(self.encoding.names))
+
     def contributions(self, frame: pl.DataFrame, n_threads: int = 1) -> np.ndarray:
         """Exact SHAP values in log-odds before calibration, float64 (n, k), one column per feature."""
         values, _ = shap_values(self.booster.ensemble_, to_matrix(frame, self.encoding), n_threads=n_threads)

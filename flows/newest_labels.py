@@ -14,11 +14,10 @@ import numpy as np
 from flows.artefact_checks import segments_of
 from flows.dataset import History
 from flows.lead_model import LeadModel
-from pkboost_core.metrics import log_loss
+from flows.open_cohorts import week_of
 
 WEEKS = 13
 MIN_AGE_DAYS = 7
-_FLOOR = 1e-6
 _PRIOR_WINS = 0.5
 
 
@@ -56,7 +55,7 @@ class NewestLabels:
 def newest_labels(history: History, champion: LeadModel, challenger: LeadModel) -> NewestLabels | None:
     """Score two models on the snapshots of the last 13 weeks.
 
-    None without a delay curve, without rows, or where the history has lost a column of the champion's.
+    None without a delay curve, without rows, or where the champion cannot score the history.
 
     Parameters
     ----------
@@ -66,18 +65,14 @@ def newest_labels(history: History, champion: LeadModel, challenger: LeadModel) 
     curve, elapsed = labels.delay_curve(today), labels.elapsed(today)
     young = (elapsed >= MIN_AGE_DAYS) & (elapsed <= 7 * WEEKS) & ~labels.is_void(today)
     frame, rows, chosen = history.take(young)
-    if curve is None or not frame.height or not history.has_columns_of(champion.encoding):
+    if curve is None or not frame.height or not champion.can_score(frame):
         return None
     y = rows.is_won(today).astype(np.float64)
     seen = np.where(rows.is_mature(today), 1.0, curve(elapsed[chosen], rows.segments))
-    forecasts = [
-        np.clip(model.predict_proba(frame.select(model.encoding.names)) * seen, _FLOOR, 1 - _FLOOR)
-        for model in (champion, challenger)
-    ]
-    old, new = (log_loss(y, q) for q in forecasts)
+    forecasts = [model.probabilities(frame) * seen for model in (champion, challenger)]
     inside = {"all": np.ones(len(y), dtype=bool)} | segments_of(frame)
     levels = {
         name: (float(y[of].sum()), float(forecasts[0][of].sum()), float(forecasts[1][of].sum()))
         for name, of in inside.items()
     }
-    return NewestLabels(len(y), (old, new), levels)
+    return NewestLabels(len(y), week_of(today, y, forecasts).losses, levels)

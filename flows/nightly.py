@@ -12,7 +12,6 @@ import polars as pl
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from features.matrix import NOT_FEATURES
 from features.sources import Sources
 from features.spine import spine
 from flows import first_nights, first_report, night_report, promotion
@@ -29,7 +28,7 @@ from flows.adapters.source_frames import KEYS as FRAME_KEYS
 from flows.adapters.source_reader import check_contract, read_sources
 from flows.adapters.worklist import copy_facts, exclusion_rules
 from flows.challenger import Challenge, refit
-from flows.champion import Champion, register, why_due
+from flows.champion import Champion, can_score, register, why_due
 from flows.dataset import history
 from flows.evaluation import Evaluation, evaluate
 from flows.first_nights import FirstNight
@@ -219,16 +218,7 @@ def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> 
 
 def _able(night: Night, open_leads: OpenLeads, champion: Champion | None) -> Champion | None:
     """The champion, where it can score tonight."""
-    return champion if champion is not None and can_score(night, open_leads, champion) else None
-
-
-def can_score(night: Night, open_leads: OpenLeads, champion: Champion) -> bool:
-    """Whether the champion knows nothing of tonight's future, and has tonight's label and columns."""
-    model = champion.model
-    if model.training_range.as_of > night.as_of or model.label_definition != night.label:
-        return False
-    columns = open_leads.of(model).drop(NOT_FEATURES, strict=False).columns
-    return tuple(columns) == model.encoding.names
+    return champion if champion is not None and can_score(night, open_leads, champion.model) else None
 
 
 @task(name="score", cache_policy=NO_CACHE)
@@ -251,7 +241,12 @@ def score(night: Night, sources: Sources, champion: Champion) -> pl.DataFrame:
         )
         if before is None:
             return scores
-        return with_parts(scores, before, model, open_leads.of(before.model), night.as_of)
+        leads = open_leads.of(before.model)
+        if not before.model.can_score(leads):
+            why = f"the model before, version {before.model_version}, has other columns"
+            night.warnings.append(f"why scores moved is not said tonight: {why}")
+            return scores
+        return with_parts(scores, before, model, leads, night.as_of)
 
 
 @task(name="score without a model", cache_policy=NO_CACHE)

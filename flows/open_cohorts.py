@@ -52,7 +52,7 @@ def open_weeks(history: History, after: date, first: LeadModel, second: LeadMode
         return []
     seen = curve(elapsed[chosen], rows.segments)
     y = rows.is_won(history.as_of).astype(np.float64)
-    forecasts = [model.predict_proba(frame.select(model.encoding.names)) * seen for model in (first, second)]
+    forecasts = [model.probabilities(frame) * seen for model in (first, second)]
     return [
         week_of(day.astype(date), y[inside], [p[inside] for p in forecasts])
         for day in np.unique(rows.snapshots)
@@ -94,9 +94,9 @@ def compare_on_open_cohorts(
 ) -> Comparison | None:
     """Compare two models on the weeks after both were trained.
 
-    None where there are fewer than eight, or where the history has lost a column of the champion's.
+    None where there are fewer than eight, or where the champion cannot score the history.
     """
-    if not history.has_columns_of(champion.encoding):
+    if not champion.can_score(history.frame):
         return None
     after = max(model.training_range.last_snapshot for model in (champion, challenger))
     return compare_weeks(open_weeks(history, after, champion, challenger), seed)

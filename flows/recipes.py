@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from flows.adapters.settings import Settings
+if TYPE_CHECKING:
+    from flows.adapters.settings import Settings
 
 Labels = Literal["mature", "soft", "buckets"]
+Repair = Literal["regrow", "refit-leaves"]
 
+REPAIR_DAYS = 84
+"""A repair learns from the newest mature rows of so many days; what it repairs, from those before."""
 WINDOWS_DAYS = (180, 90)
 HALF_LIVES_DAYS = (180.0, 60.0)
 
@@ -25,6 +29,9 @@ class Recipe:
     window_days : only snapshots of that many days up to the newest mature one, and everything newer that
         `labels` admits; None: all of `Settings.train_window_days`.
     half_life_days : a row this much older than another weighs half as much; None: all weigh the same.
+    repair : None fits all rows at once; else a model of what is older than `REPAIR_DAYS` is repaired by the
+        rest, where that helps: "regrow" drops trees that hurt and grows new ones, "refit-leaves" keeps the
+        trees and moves their values.
 
     Raises
     ------
@@ -36,6 +43,7 @@ class Recipe:
     labels: Labels = "mature"
     window_days: int | None = None
     half_life_days: float | None = None
+    repair: Repair | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -52,6 +60,18 @@ class Recipe:
                 f"recipe {self.name!r}: half_life_days={self.half_life_days} should be positive and finite"
             )
 
+        if self.repair is not None and (self.repair not in get_args(Repair) or self.labels != "mature"):
+            known = " or ".join(get_args(Repair))
+            raise ValueError(
+                f"recipe {self.name!r}: repair={self.repair!r} with {self.labels} labels is impossible;"
+                f" expected {known}, with mature labels"
+            )
+
+    @property
+    def is_published(self) -> bool:
+        """Whether its models may be published: one sum of trees, about which reasons can be exact."""
+        return self.labels != "buckets"
+
     def describe(self) -> str:
         """Say in words what the recipe learns from."""
         what = {
@@ -61,7 +81,13 @@ class Recipe:
         }[self.labels]
         window = f"the newest {self.window_days} days" if self.window_days else "the whole training window"
         half_life = self.half_life_days
-        return f"{what}; {window}" + (f"; weights halve every {half_life:g} days" if half_life else "")
+        fading = f"; weights halve every {half_life:g} days" if half_life else ""
+        repair = {
+            None: "",
+            "regrow": f"; trees that hurt on the newest {REPAIR_DAYS} days are grown anew",
+            "refit-leaves": f"; values of leaves are fitted anew on the newest {REPAIR_DAYS} days",
+        }[self.repair]
+        return f"{what}; {window}{fading}{repair}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-able values."""
@@ -76,6 +102,7 @@ class Recipe:
 MATURE = Recipe("mature")
 SOFT = Recipe("soft", "soft")
 BUCKETS = Recipe("buckets", "buckets")
+REPAIRED = (Recipe("repair", repair="regrow"), Recipe("refit-leaves", repair="refit-leaves"))
 
 
 def _variants(base: Recipe) -> list[Recipe]:
@@ -85,7 +112,7 @@ def _variants(base: Recipe) -> list[Recipe]:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe for recipe in [*_variants(MATURE), *_variants(SOFT), BUCKETS]
+    recipe.name: recipe for recipe in [*_variants(MATURE), *_variants(SOFT), *REPAIRED, BUCKETS]
 }
 
 
@@ -102,19 +129,34 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def published_recipe(name: str) -> Recipe:
+    """Return the recipe of that name, whose models may be published.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message lists them.
+    """
+    recipe = recipe_named(name)
+    if not recipe.is_published:
+        others = ", ".join(one.name for one in RECIPES.values() if one.is_published)
+        raise ValueError(f"recipe {name!r} can be compared but not published; choose one of {others}")
+    return recipe
+
+
 def recipe_of(stored: Mapping[str, Any]) -> Recipe:
     """Return the recipe in a `LeadModel.recipe`; models older than recipes learnt from mature labels."""
     return Recipe.from_dict(stored["recipe"]) if "recipe" in stored else MATURE
 
 
-def candidates(settings: Settings) -> list[Recipe]:
-    """Return what a search for a better recipe tries: windows and half-lives, with mature and soft labels.
+def candidates(settings: "Settings") -> list[Recipe]:
+    """Return what a search for a better recipe tries: mature and soft labels, windows, half-lives, repairs.
 
-    Windows that reach as far back as the training window are the same as all of it and left out, and so are
-    the delay buckets, whose models are not published.
+    Windows that reach as far back as the training window are the same as all of it and left out, and so is
+    what is not published.
     """
     return [
         recipe
         for recipe in RECIPES.values()
-        if recipe.labels != "buckets" and (recipe.window_days or 0) < settings.train_window_days
+        if recipe.is_published and (recipe.window_days or 0) < settings.train_window_days
     ]

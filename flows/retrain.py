@@ -8,9 +8,9 @@ from prefect import flow
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
 from flows.adapters.settings import Settings
-from flows.champion import Champion
+from flows.champion import Champion, can_score
 from flows.night import Night, open_night, with_given
-from flows.nightly import can_score, load_champion, publish_scores, read, score
+from flows.nightly import load_champion, publish_scores, read, score
 from flows.progress import Progress
 from flows.search import search, why_rest
 from flows.watch import watch_data
@@ -34,7 +34,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
             return {"as_of": night.as_of, "reason": reason, "verdict": "rest", "reasons": [rest]}
         sources = read(night)
         champion = load_champion(night)
-        if not can_score(night, night.open_leads(sources), champion):
+        if not can_score(night, night.open_leads(sources), champion.model):
             raise LookupError(
                 f"the champion (version {champion.version.version}) cannot score {night.as_of}, so there is"
                 " nothing to compare with: run `leadscore nightly` first"

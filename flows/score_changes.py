@@ -13,7 +13,6 @@ import polars as pl
 
 from features.delay import DelayCurve, FloatArray, rescore
 from features.late_labels import age_bands
-from features.spine import KEYS
 from flows.lead_model import LeadModel
 from flows.score_mapping import ScoreMapping
 from flows.scoring import PROBABILITY_FLOOR
@@ -61,7 +60,7 @@ def with_parts(
     ----------
     scores : tonight's rows: lead_id, probability, score, model_version.
     model : what made them.
-    open_leads : tonight's keys and features, with the columns that the model of the night before knows.
+    open_leads : tonight's keys and features, which the model of the night before can score.
     """
     rows = scores.join(
         before.scores.select("lead_id", old_probability="probability", old_score="score"),
@@ -87,7 +86,7 @@ def _parts(
     kept = _clipped(faded(p_old, before.model.delay_curve, age, np.full(len(age), gap)))
     decay, change = old.points(kept) - old.points(p_old), np.zeros(len(age))
     if before.model_version != rows["model_version"].first() and len(age):
-        by_old = before.model.predict_proba(features.select(open_leads.drop(KEYS).columns))
+        by_old = before.model.probabilities(features)
         change = new.points(p_new) - old.points(_clipped(by_old))
     delta = (rows["score"].cast(pl.Float64) - rows["old_score"].cast(pl.Float64)).to_numpy()
     return pl.DataFrame(dict(zip(PARTS, (delta - decay - change, decay, change), strict=True)))

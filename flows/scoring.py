@@ -91,7 +91,7 @@ def _asked(model: LeadModel, open_leads: pl.DataFrame, judged: pl.DataFrame) -> 
     """Add the probability of every lead that the model may be asked of; null for the others."""
     may_ask = judged.filter(pl.col("status") == SCORED)["lead_id"]
     rows = open_leads.filter(pl.col("lead_id").is_in(may_ask.implode()))
-    p = pl.Series("probability", model.predict_proba(rows.drop(KEYS)), dtype=pl.Float64)
+    p = pl.Series("probability", model.probabilities(rows), dtype=pl.Float64)
     return judged.join(
         rows.select("lead_id").with_columns(p), on="lead_id", how="left", maintain_order="left"
     )

@@ -1,31 +1,21 @@
 """A search out of cycle: candidates on rolling origins, and the best of them before the gate."""
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from features.readiness import readiness
 from features.sources import Sources
-from features.spine import KEYS
-from flows import candidates, promotion
+from flows import promotion
 from flows.adapters import decisions
 from flows.adapters.decisions import Decision
-from flows.backtest import Backtest, backtest, best
+from flows.backtest import Backtest, backtest, best, of_recipe
 from flows.challenger import Challenge, train_on
 from flows.champion import Champion, register
-from flows.dataset import History, history
-from flows.evaluation import evaluate
-from flows.lead_model import LeadModel
-from flows.leakage import ALARM_ROC_AUC, LeakageReport
-from flows.recipes import recipe_of
-from flows.training import MAX_STORED_ROWS, Trained
+from flows.dataset import history
+from flows.fitting import TooFewConversionsError
+from flows.recipes import candidates, recipe_of
 
 if TYPE_CHECKING:
     from flows.night import Night
-
-N_EVALUATION_ORIGINS = 4
 
 
 def why_rest(night: "Night", cause: str) -> str | None:
@@ -53,9 +43,10 @@ def search(night: "Night", sources: Sources, champion: Champion, cause: str, sai
         started = time.perf_counter()
         past = history(sources, night.as_of, night.settings)
         recipe = recipe_of(champion.model.recipe)
+        recipes = {one.name: one for one in (*candidates(night.settings), recipe)}
         try:
-            found = backtest(past, candidates.predictors(recipe, night.settings), night.settings)
-        except ValueError as error:
+            found = backtest(past, {name: of_recipe(one) for name, one in recipes.items()}, night.settings)
+        except TooFewConversionsError as error:
             return _nothing_better(night, champion, cause, str(error), {"said": said})
         notes = {"said": said, "search": _table(found, recipe.name, time.perf_counter() - started)}
         winner = best(found, recipe.name, list(found.p))
@@ -63,8 +54,8 @@ def search(night: "Night", sources: Sources, champion: Champion, cause: str, sai
             return _nothing_better(night, champion, cause, "no candidate beats the champion's recipe", notes)
         open_leads = night.open_leads(sources)
         try:
-            trained = _trained(night, sources, past, champion, winner, found)
-        except ValueError as error:
+            trained = train_on(night, sources, past, recipes[winner], champion.model)
+        except TooFewConversionsError as error:
             return _nothing_better(night, champion, cause, str(error), notes)
     challenge = Challenge(
         trained,
@@ -76,45 +67,6 @@ def search(night: "Night", sources: Sources, champion: Champion, cause: str, sai
         notes=notes,
     )
     return register(night, challenge, champion, champion, open_leads)
-
-
-def _trained(
-    night: "Night", sources: Sources, past: History, champion: Champion, winner: str, found: Backtest
-) -> Trained:
-    recipes = candidates.recipes_to_try(recipe_of(champion.model.recipe), night.settings)
-    if winner in recipes:
-        return train_on(night, sources, past, recipes[winner], champion.model)
-    started = time.perf_counter()
-    model = candidates.repair_champion(winner, past, champion.model, night.settings)
-    seconds = time.perf_counter() - started
-    return _measured(night, past, model, winner, found, seconds)
-
-
-def _measured(
-    night: "Night", past: History, model: LeadModel, winner: str, found: Backtest, seconds: float
-) -> Trained:
-    """Describe a repaired model by what its way of repairing was worth on the newest origins."""
-    days = found.origins[-N_EVALUATION_ORIGINS:]
-    y, p = (np.concatenate([part[day] for day in days]) for part in (found.y, found.p[winner]))
-    is_there = np.isin(past.labels.snapshots, np.array(days, dtype="datetime64[D]"))
-    keys = past.frame.filter(is_there).select(KEYS)
-    protocol = (
-        f"leads open on {days[0]} to {days[-1]}; a model of the quarter before, repaired on each origin"
-    )
-    evaluation = evaluate(y, p, keys["lead_id"].to_numpy(), protocol, night.settings.random_state)
-    low = evaluation.roc_auc_low
-    leakage = LeakageReport(low is not None and low > ALARM_ROC_AUC, evaluation.roc_auc)
-    some = slice(None, None, -(-len(y) // MAX_STORED_ROWS))
-    told = {
-        "evaluation": evaluation.as_dict(),
-        "evaluation_cohort": {"y": y[some].tolist(), "p": p[some].tolist()},
-        "leakage": leakage.as_dict(),
-        "data_sha256": night.data_sha256,
-        "train_seconds": seconds,
-    }
-    own = replace(model, recipe={**model.recipe, **told})
-    words = readiness(past.labels, night.as_of, past.curve)
-    return Trained(own, evaluation, y, p, keys, leakage, words, seconds)
 
 
 def _nothing_better(

@@ -1,8 +1,11 @@
 """After the gate: a challenger in the shadow, and a promotion that arriving labels speak against.
 
-Evidence on two models is counted by weeks. The leads open on one day of each week since the promotion are
-scored by both models, and judged when they are 30 days older by "won by then" with the forecast p F(30): one
-age for all, and before their labels are mature, so that no model has learnt them.
+Evidence on a promotion is counted by weeks. The leads open on one day of each week since are judged when they
+are 30 days older, by "won by then" with the forecast p F(30): one age for all. Compared are the probabilities
+published on that day with those that the champion before the promotion gives the same leads. Neither has
+learnt the outcomes: the old champion is from before the promotion, the published numbers are from before the
+outcomes. So what sales worked with is judged, refits included; tonight's refit, which has learnt how the last
+30 days ended, is not asked about them.
 """
 
 from collections.abc import Mapping
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.build import build
+from features.delay import DelayCurve
 from features.late_labels import late_labels
 from features.sources import Sources, as_of
 from features.spine import spine
@@ -20,8 +24,9 @@ from flows import promotion
 from flows.adapters import decisions
 from flows.adapters.decisions import Decision, Pair
 from flows.adapters.registry import RegistryError
+from flows.adapters.score_history import scores_of_dates
 from flows.artefact_checks import problems, segments_of, shift
-from flows.champion import Champion, probabilities
+from flows.champion import Champion, can_score, probabilities
 from flows.lead_model import LeadModel
 from flows.monitors.compare import ENOUGH_EVIDENCE, PairState, watch_pair
 from flows.monitors.reading import Reading
@@ -34,18 +39,24 @@ if TYPE_CHECKING:
 JUDGED_AT_DAYS = 30
 
 
+class UnableError(Exception):
+    """A version cannot score tonight, so it cannot become champion."""
+
+
 def review(night: "Night", sources: Sources, champion: Champion) -> Champion:
     """Go back to the champion before where arriving labels say that it was better; else return this one."""
     key = night.settings.model_key
     pair = decisions.pair_of(night.database, key, "roll_back")
-    if pair is None or pair.in_use != champion.version.version:
+    if pair is None or pair.in_use != champion.version.version or pair.since > night.as_of:
         return champion
     try:
-        other = night.registry.load(pair.other)
-    except RegistryError:
+        other = _fetched(night, night.open_leads(sources), pair.other)
+    except UnableError as error:
         decisions.end_pair(night.database, key, "roll_back")
+        night.warnings.append(f"the champion is not compared with the one before any more: {error}")
         return champion
-    pair, reading = judge_pair(night, sources, pair, champion.model, other)
+    curve = champion.model.delay_curve or other.model.delay_curve
+    pair, reading = judge_pair(night, sources, pair, other.model, curve)
     decisions.keep_pair(night.database, key, "roll_back", pair)
     if reading is None or pair.e_value < ENOUGH_EVIDENCE:
         return champion
@@ -59,20 +70,20 @@ def review(night: "Night", sources: Sources, champion: Champion) -> Champion:
         inputs=reading.to_dict(),
     )
     night.warnings.append(f"version {version.version} is champion again: {reading.words}")
-    return Champion(other, version)
+    return Champion(other.model, version)
 
 
 def judge_pair(
-    night: "Night", sources: Sources, pair: Pair, in_use: LeadModel, other: LeadModel
+    night: "Night", sources: Sources, pair: Pair, other: LeadModel, curve: DelayCurve | None
 ) -> tuple[Pair, Reading | None]:
-    """Count the weeks that have become old enough since the last time."""
+    """Count the weeks that have become old enough since the last time; none without a delay curve."""
     state = PairState.from_dict(pair.state) if pair.state else PairState()
     age = min(JUDGED_AT_DAYS, night.settings.horizon_days)
     weeks = []
     day = pair.since
-    while day + timedelta(days=age) <= night.as_of:
+    while curve is not None and day + timedelta(days=age) <= night.as_of:
         if day.isoformat() > state.done:
-            losses = _losses(night, sources, day, age, in_use, other)
+            losses = _losses(night, sources, day, age, other, curve)
             weeks += [] if losses is None else [(day, *losses)]
         day += timedelta(days=7)
     if not weeks:
@@ -82,45 +93,69 @@ def judge_pair(
 
 
 def _losses(
-    night: "Night", sources: Sources, day: date, age: int, in_use: LeadModel, other: LeadModel
+    night: "Night", sources: Sources, day: date, age: int, other: LeadModel, curve: DelayCurve
 ) -> tuple[float, float] | None:
-    """Mean log-loss of both models on the leads open on `day`; None where there are too few to say."""
-    curve = in_use.delay_curve or other.delay_curve
+    """Mean log-loss of what was published on `day` and of the other model; None with too few leads to say."""
     settings = night.settings
-    if curve is None:
-        return None
-    rows = spine(as_of(sources, day), [day], max_age_days=settings.max_lead_age_days)
+    published = scores_of_dates(night.database, settings.model_key, [day]).select("lead_id", "probability")
+    known = as_of(sources, day)
+    rows = spine(known, [day], max_age_days=settings.max_lead_age_days)
+    rows = rows.join(published, on="lead_id", how="inner", maintain_order="left")
     if rows.height < MIN_ROWS:
         return None
     labels = late_labels(rows, sources, settings.horizon_days, settings.reporting_lag_days)
     seen = curve(np.full(rows.height, float(age)), labels.segments)
     y = labels.is_won(day + timedelta(days=age)).astype(np.float64)
-    forecasts = []
-    for model in (in_use, other):
-        frame = build(as_of(sources, day), rows, model.encoding.attr_kinds)
-        forecasts.append(model.predict_proba(frame.select(model.encoding.names)) * seen)
-    return week_of(day, y, forecasts).losses
+    by_other = other.probabilities(build(known, rows.drop("probability"), other.encoding.attr_kinds))
+    return week_of(day, y, [rows["probability"].to_numpy() * seen, by_other * seen]).losses
 
 
 def end_of_shadow(night: "Night", open_leads: OpenLeads, champion: Champion) -> Champion | None:
     """Score a challenger in the shadow; return it as champion when its days are over and nothing was wrong.
 
     Each night's differences from the champion are kept; the first night on which sales could not be shown the
-    challenger's list ends its candidacy.
+    challenger's list, or on which it has none, ends its candidacy.
     """
     key = night.settings.model_key
     decision = decisions.in_state(night.database, key, decisions.SHADOW)
     if decision is None or decision.challenger is None or decision.as_of >= night.as_of:
         return None
-    challenger = Champion(night.registry.load(decision.challenger), night.registry.show(decision.challenger))
+    try:
+        challenger = _fetched(night, open_leads, decision.challenger)
+    except UnableError as error:
+        _refuse(night, champion, decision, str(error))
+        return None
     wrong = _look(night, open_leads, champion, challenger, decision)
     if wrong:
-        decisions.finish(night.database, decision.decision_id, decisions.REFUSED, champion.version.version)
-        night.warnings.append(f"version {decision.challenger} failed in the shadow: {'; '.join(wrong)}")
-    elif (night.as_of - decision.as_of).days >= night.settings.shadow_days and not night.integrity:
-        decisions.leave_shadow(night.database, decision.decision_id, champion.version.version)
-        return replace(challenger, promotion=replace(decision, champion_before=champion.version.version))
-    return None
+        _refuse(night, champion, decision, "; ".join(wrong))
+        return None
+    if (night.as_of - decision.as_of).days < night.settings.shadow_days or night.integrity:
+        return None
+    decisions.leave_shadow(night.database, decision.decision_id, champion.version.version)
+    tonight = replace(decision, as_of=night.as_of, champion_before=champion.version.version)
+    return replace(challenger, promotion=tonight)
+
+
+def _fetched(night: "Night", open_leads: OpenLeads, version: int) -> Champion:
+    """Load a version that may become champion tonight.
+
+    Raises
+    ------
+    UnableError
+        It cannot be loaded, or cannot score tonight.
+    """
+    try:
+        found = Champion(night.registry.load(version), night.registry.show(version))
+    except (RegistryError, ValueError) as error:
+        raise UnableError(f"version {version} cannot be loaded ({error})") from error
+    if not can_score(night, open_leads, found.model):
+        raise UnableError(f"version {version} was trained for another label or on columns that are gone")
+    return found
+
+
+def _refuse(night: "Night", champion: Champion, decision: Decision, why: str) -> None:
+    decisions.finish(night.database, decision.decision_id, decisions.REFUSED, champion.version.version)
+    night.warnings.append(f"version {decision.challenger} failed in the shadow: {why}")
 
 
 def _look(

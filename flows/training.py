@@ -87,10 +87,8 @@ def train(
         If the recipe needs several boosters: a published model is one.
     """
     recipe = recipe or recipe_named(settings.recipe)
-    if recipe.labels == "buckets":
-        raise ValueError(
-            f"recipe {recipe.name!r} can be compared but not published: choose mature or soft labels"
-        )
+    if not recipe.is_published:
+        raise ValueError(f"recipe {recipe.name!r} can be compared but not published: choose another")
     past = past or history(sources, as_of, settings, only_mature=recipe.labels == "mature")
     mature = past.known_at(as_of, MATURE, settings)
     _refuse_too_few(mature, settings)

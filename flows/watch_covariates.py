@@ -49,6 +49,9 @@ def watch_features(
         return None
     snapshots = _snapshots(model, day)
     frame = _new_leads(sources, day, [*snapshots, day], model)
+    if not model.can_score(frame):
+        strange = ", ".join(model.encoding.misfits(frame))
+        return [], [], [f"T4: the champion's {strange} are gone or of another kind: nothing to compare"]
     is_now = (frame["snapshot_date"] == day).to_numpy()
     if min(is_now.sum(), (~is_now).sum()) < MIN_ROWS:
         note = f"T4: {is_now.sum()} new leads tonight and {(~is_now).sum()} in training are too few"
@@ -79,7 +82,7 @@ def _watched_columns(model: LeadModel, frame: pl.DataFrame) -> tuple[list[str], 
     dull = set(encoding.constant)
     names = [n for n in encoding.names if n not in dull and not n.startswith(ALWAYS_MOVING)]
     places = [encoding.names.index(name) for name in names]
-    return names, to_matrix(frame, encoding)[:, places]
+    return names, to_matrix(frame.select(encoding.names), encoding)[:, places]
 
 
 def _columns(model: LeadModel, names: list[str], matrix: np.ndarray, is_now: np.ndarray) -> list[Reading]:

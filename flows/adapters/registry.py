@@ -270,10 +270,11 @@ class Registry:
         Raises
         ------
         RegistryError
-            If its files cannot be read.
+            If there is no such version, or its files cannot be read.
         """
         from mlflow.exceptions import MlflowException
 
+        self.show(version)  # says so where there is none
         source = self._client.get_model_version_download_uri(self.model_name, str(version))
         with tempfile.TemporaryDirectory() as folder:
             try:

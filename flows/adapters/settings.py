@@ -5,8 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flows.recipes import published_recipe
 
 
 class Settings(BaseSettings):
@@ -21,7 +23,8 @@ class Settings(BaseSettings):
     snapshot_every_days, train_window_days : grid of training snapshots and how far back it reaches.
     max_lead_age_days : leads older than this at a snapshot are left out of the spine.
     min_train_positives : fewer mature conversions than this and training refuses.
-    recipe : how a first model learns from leads that are still open, a name in `flows.recipes.RECIPES`.
+    recipe : how a first model learns from leads that are still open, a name in `flows.recipes.RECIPES` whose
+        models may be published.
     retrain_every_days : the champion is due for retraining when it is this old.
     retrain_inline : a night whose monitors ask for a search runs it itself; off where a Prefect automation
         does.
@@ -69,6 +72,11 @@ class Settings(BaseSettings):
             if path and not values.get(name):
                 values[name] = Path(path).read_text().strip()
         return values
+
+    @field_validator("recipe")
+    @classmethod
+    def _can_be_published(cls, name: str) -> str:
+        return published_recipe(name).name
 
     @property
     def maturity(self) -> timedelta:

@@ -1,6 +1,7 @@
 """A CRM of frames whose truth is known, with its published scores written straight into the history."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -30,6 +31,29 @@ def day(n: float) -> date:
     return START + timedelta(days=n)
 
 
+def file_scores(database: Database, key: str, night: date, leads: Sequence[str], p: np.ndarray) -> None:
+    """File probabilities as the scores published on a night."""
+    now = datetime.combine(night, datetime.min.time(), UTC)
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS scoring.all_days PARTITION OF scoring.lead_score_history DEFAULT"
+        )
+        run_id = connection.execute(
+            "INSERT INTO scoring.score_run (model_key, as_of_date, state)"
+            " VALUES (%s, %s, 'published') RETURNING run_id",
+            [key, night],
+        ).fetchone()[0]
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(
+                "COPY scoring.lead_score_history (run_id, model_key, as_of_date, lead_id, status,"
+                " probability, model_version, data_as_of, scored_at) FROM STDIN"
+            ) as copy,
+        ):
+            for lead, q in zip(leads, p, strict=True):
+                copy.write_row((run_id, key, night, lead, "scored", float(q), "1", now, now))
+
+
 @dataclass(frozen=True)
 class World:
     """Leads by creation in days since START, their chance to win at all, and when a win is known (inf)."""
@@ -44,27 +68,9 @@ class World:
 
     def publish(self, database: Database, key: str, nights: list[int], max_age: float = 60.0) -> None:
         """File the scores of some nights: the true chance to win within the horizon of every open lead."""
-        with database.connect(autocommit=True) as connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS scoring.all_days PARTITION OF scoring.lead_score_history DEFAULT"
-            )
-            for night in nights:
-                run_id = connection.execute(
-                    "INSERT INTO scoring.score_run (model_key, as_of_date, state)"
-                    " VALUES (%s, %s, 'published') RETURNING run_id",
-                    [key, day(night)],
-                ).fetchone()[0]
-                with (
-                    connection.cursor() as cursor,
-                    cursor.copy(
-                        "COPY scoring.lead_score_history (run_id, model_key, as_of_date, lead_id, status,"
-                        " probability, model_version, data_as_of, scored_at) FROM STDIN"
-                    ) as copy,
-                ):
-                    now = datetime.combine(day(night), datetime.min.time(), UTC)
-                    for i, q in zip(*self._scores(night, max_age), strict=True):
-                        row = (run_id, key, day(night), f"L{i}", "scored", float(q), "1", now, now)
-                        copy.write_row(row)
+        for night in nights:
+            who, p = self._scores(night, max_age)
+            file_scores(database, key, day(night), [f"L{i}" for i in who], p)
 
     def _scores(self, night: int, max_age: float) -> tuple[np.ndarray, np.ndarray]:
         age = night - self.created

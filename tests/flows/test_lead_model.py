@@ -146,6 +146,20 @@ def test_a_missing_column_is_refused_by_name(model: LeadModel) -> None:
         model.predict_proba(features(5).drop("lead_completeness"))
 
 
+def test_a_model_picks_its_columns_and_knows_what_it_cannot_score(model: LeadModel) -> None:
+    frame = features(20, seed=2)
+    more = frame.select(pl.lit("x").alias("attrs_new"), *reversed(frame.columns))
+    assert model.can_score(more)
+    np.testing.assert_array_equal(model.probabilities(more), model.predict_proba(frame))
+    empty = frame.with_columns(lead_completeness=pl.lit(None), lead_source=pl.lit(None))
+    assert model.can_score(empty), "a column without values is of any kind"
+    text = pl.col("lead_completeness").cast(pl.String)
+    for strange in (frame.drop("lead_completeness"), frame.with_columns(text)):
+        assert not model.can_score(strange)
+        with pytest.raises(ValueError, match="trained on lead_completeness, which the data do not have or"):
+            model.probabilities(strange)
+
+
 def test_pandas_and_back_gives_the_same_probabilities(model: LeadModel) -> None:
     fresh = features(300, seed=5)
     there = pandas_input(fresh, model.encoding)

@@ -292,9 +292,17 @@ def test_a_champion_with_other_columns_is_refused_by_score_and_replaced_by_a_nig
     with pytest.raises(ValueError, match="activity_gone_30d"):
         run_scoring(settings, simulated, CLOCK + timedelta(days=1), Progress())
     assert published(simulated).equals(before)
+    with simulated.connect(autocommit=True) as connection:
+        connection.execute(
+            "UPDATE scoring.score_run SET model_version = %s WHERE as_of_date <= %s",
+            [str(foreign.version), CLOCK],
+        )
     night = run_nightly(settings, simulated, CLOCK + timedelta(days=1), Progress())
     assert night["is_retrained"]
     assert int(night["model_version"]) > foreign.version
+    assert moved(simulated).height > 100, "scores moved"
+    assert moved(simulated).drop("delta").null_count().row(0) == (moved(simulated).height,) * 3
+    assert any("why scores moved is not said tonight" in warning for warning in night["warnings"])
 
 
 def test_two_nights_cannot_overlap(settings, simulated, first):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from flows.adapters.settings import Settings
 from flows.recipes import MATURE, RECIPES, SOFT, Recipe, candidates, recipe_named, recipe_of
@@ -25,8 +26,8 @@ def test_a_recipe_says_what_it_learns_from():
 
 def test_a_search_tries_both_labels_in_every_window_that_is_shorter_than_all():
     names = [recipe.name for recipe in candidates(Settings(database_url=None))]
-    assert len(names) == len(set(names)) == 10
-    assert {"mature", "soft", "mature-180d", "soft-90d", "soft-half-life-60d"} < set(names)
+    assert len(names) == len(set(names)) == 12
+    assert {"mature", "soft", "mature-180d", "soft-90d", "soft-half-life-60d", "repair"} < set(names)
     short = candidates(Settings(database_url=None, train_window_days=120))
     assert {recipe.window_days for recipe in short} == {None, 90}
     assert all(recipe.labels != "buckets" for recipe in short)
@@ -38,6 +39,13 @@ def test_the_settings_name_a_recipe_that_exists():
         recipe_named("sotf")
 
 
+def test_the_settings_refuse_a_recipe_that_no_night_could_use():
+    with pytest.raises(ValidationError, match="'buckets' can be compared but not published; choose one of"):
+        Settings(database_url=None, recipe="buckets")
+    with pytest.raises(ValidationError, match="recipe 'sotf' is unknown"):
+        Settings(database_url=None, recipe="sotf")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -45,6 +53,11 @@ def test_the_settings_name_a_recipe_that_exists():
         ({"labels": "hard"}, "labels='hard' is unknown; expected one of mature, soft, buckets"),
         ({"window_days": 0}, "window_days=0 should be at least 1"),
         ({"half_life_days": 0.0}, "half_life_days=0.0 should be positive and finite"),
+        (
+            {"repair": "glue"},
+            "repair='glue' with mature labels is impossible; expected regrow or refit-leaves",
+        ),
+        ({"repair": "regrow", "labels": "soft"}, "with soft labels is impossible"),
         ({"half_life_days": float("nan")}, "half_life_days=nan should be positive"),
     ],
 )

@@ -1,5 +1,6 @@
 """A search out of cycle on real parts: every candidate on the same origins, one decision, one champion."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -8,16 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import candidates, fitting, leakage, nightly
+from flows import fitting, leakage, nightly, search
 from flows.adapters import decisions
 from flows.adapters.registry import CHALLENGER, open_registry
 from flows.adapters.source_reader import read_sources
 from flows.backtest import backtest, best, of_recipe, origins
-from flows.candidates import of_repair
 from flows.dataset import history
 from flows.nightly import run_nightly, run_training
 from flows.progress import Progress
-from flows.recipes import MATURE, Recipe
+from flows.recipes import MATURE, SOFT, Recipe, recipe_named, recipe_of
 from flows.retrain import run_retraining
 from pkboost_core.adaptation import adapt
 from simulator import SimulationConfig
@@ -108,7 +108,7 @@ def test_short_history_is_told(settings, simulated):
 
 def test_a_search_records_its_candidates_and_rests_for_a_week(settings, simulated, night, monkeypatch):
     few = [Recipe("mature-90d", "mature", 90), MATURE]
-    monkeypatch.setattr(candidates, "candidates", lambda _: few)
+    monkeypatch.setattr(search, "candidates", lambda _: few)
     found = run_retraining(settings, simulated, CLOCK, "T3 early wins", Progress())
     assert found["verdict"] in {"refuse", "shadow"}, "a new recipe runs in the shadow first"
     assert found["champion"] == int(night["model_version"])
@@ -122,14 +122,18 @@ def test_a_search_records_its_candidates_and_rests_for_a_week(settings, simulate
     assert again["verdict"] == "rest"
 
 
-def test_a_better_candidate_takes_over_with_its_scores(settings, simulated, night, monkeypatch):
-    """The champion's recipe is made to look poor; everything after the backtest is as always."""
+def make_poor(monkeypatch, champion: str, others: list[Recipe]) -> None:
+    """Make the champion's recipe look poor beside others; everything after the backtest is as always."""
 
     def poor(history, origin, single, rows):
         return np.full(int(rows.sum()), 0.3)
 
-    tried = {settings.recipe: poor, "mature": of_recipe(MATURE)}
-    monkeypatch.setattr(candidates, "predictors", lambda *_: tried)
+    monkeypatch.setattr(search, "candidates", lambda _: others)
+    monkeypatch.setattr(search, "of_recipe", lambda one: poor if one.name == champion else of_recipe(one))
+
+
+def test_a_better_candidate_takes_over_with_its_scores(settings, simulated, night, monkeypatch):
+    make_poor(monkeypatch, settings.recipe, [MATURE])
     at_once = settings.model_copy(update={"shadow_days": 0})
     found = run_retraining(at_once, simulated, CLOCK, "by hand", Progress())
     assert (found["verdict"], found["state"], found["reasons"]) == ("promote", "done", [])
@@ -138,26 +142,42 @@ def test_a_better_candidate_takes_over_with_its_scores(settings, simulated, nigh
     assert registry.get("champion").version == found["challenger"]
     assert scores_in_force(simulated) == {str(found["challenger"])}
     assert registry.get(CHALLENGER) is None or registry.get(CHALLENGER).version != found["challenger"]
-    tried = {"mature": poor, "soft": of_recipe(Recipe("soft", "soft"))}
+    make_poor(monkeypatch, "mature", [SOFT])
     again = run_retraining(at_once, simulated, CLOCK, "by hand again", Progress())
     assert "no recipe change within 14 days" in again["reasons"]
 
 
-def test_a_repaired_champion_is_measured_and_registered_as_such(settings, simulated, night, monkeypatch):
-    def poor(history, origin, single, rows):
-        return np.full(int(rows.sum()), 0.3)
-
-    repairs = {"repair": partial(adapt, n_estimators=20, min_gain_errors=-100)}
-    monkeypatch.setattr(candidates, "REPAIRS", repairs)
-    base = open_registry(settings, simulated).load_champion()[0].recipe["recipe"]["name"]
-    tried = {base: poor, "repair": of_repair("repair", MATURE)}
-    monkeypatch.setattr(candidates, "predictors", lambda *_: tried)
+def test_a_repair_is_a_recipe_that_refits_keep(settings, simulated, night, monkeypatch):
+    repair = recipe_named("repair")
+    monkeypatch.setattr(fitting, "adapt", partial(adapt, n_estimators=20, min_gain_errors=-100))
+    registry = open_registry(settings, simulated)
+    base = recipe_of(registry.load_champion()[0].recipe)
+    make_poor(monkeypatch, base.name, [repair])
     found = run_retraining(settings, simulated, CLOCK + timedelta(days=1), "repair it", Progress())
-    assert found["search"]["log_loss"]["repair"] < found["search"]["log_loss"][base]
-    model = open_registry(settings, simulated).load(found["challenger"])
-    assert model.recipe["repair"]["name"] == "repair"
-    assert model.recipe["evaluation"]["n_rows"] == len(model.recipe["evaluation_cohort"]["y"])
-    assert model.training_range.as_of == CLOCK + timedelta(days=1)
+    assert found["search"]["log_loss"]["repair"] < found["search"]["log_loss"][base.name]
+    model = registry.load(found["challenger"])
+    assert recipe_of(model.recipe) == repair
+    assert "rows_per_lead" in model.recipe["evaluation_cohort"]
+
+
+def test_a_text_in_a_column_of_numbers_stops_no_night(settings, simulated, monkeypatch):
+    def with_budgets(database, as_of, one="12"):
+        sources, set_aside = read_sources(database, as_of)
+        texts = [json.dumps({"budget": i % 50 if i else one}) for i in range(sources.lead.height)]
+        return replace(sources, lead=sources.lead.with_columns(attrs=pl.Series(texts))), set_aside
+
+    few = {"model_name": "budgets", "model_key": "budgets", "snapshot_every_days": 21}
+    own = settings.model_copy(update=few)
+    monkeypatch.setattr(nightly, "read_sources", with_budgets)
+    run_training(own, simulated, CLOCK - timedelta(days=1), Progress())
+    first, _ = open_registry(own, simulated).load_champion()
+    assert first.encoding.attr_kinds["budget"] == "numeric"
+    monkeypatch.setattr(nightly, "read_sources", partial(with_budgets, one="n/a"))
+    found = run_nightly(own, simulated, CLOCK, Progress())
+    assert found["status"] == "published"
+    assert any("the champion learnt attrs_budget" in warning for warning in found["warnings"])
+    stored = decisions.newest(simulated, own.model_key, 1)[0]
+    assert stored.inputs["comparison"] is stored.inputs["newest_labels"] is None
 
 
 @pytest.mark.parametrize("poison", ["flipped labels", "half the leads gone", "a null column", "cents"])

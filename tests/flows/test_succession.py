@@ -1,9 +1,10 @@
 """After the gate: arriving labels take a worse champion back; a challenger waits in the shadow."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 
 from flows import fitting, promotion
@@ -13,14 +14,15 @@ from flows.adapters.registry import open_registry
 from flows.adapters.run_files import RunRecord
 from flows.adapters.source_reader import read_sources
 from flows.champion import Champion
-from flows.dataset import History, history
+from flows.dataset import History, history, scoring_set
 from flows.fitting import fit_one
-from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
+from flows.lead_model import LeadModel, TrainingRange
 from flows.night import Night
 from flows.progress import Progress
-from flows.recipes import MATURE
+from flows.recipes import MATURE, SOFT
 from flows.succession import end_of_shadow, judge_pair, review
 from simulator import SimulationConfig
+from tests.flows.monitored_world import file_scores
 
 CLOCK = SimulationConfig().end
 QUICK = {"learning_rate": 0.2, "n_estimators": 25, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
@@ -46,13 +48,13 @@ def past(settings, sources) -> History:
 
 
 @pytest.fixture(scope="module")
-def good(settings, past) -> LeadModel:
+def good(settings, simulated, past) -> LeadModel:
     """A model of the day of the promotion; it knows nothing of the weeks that are judged."""
     rows = past.known_at(SINCE, MATURE, settings)
     fit = fit_one(rows, MATURE, settings)
     days = rows.snapshot_dates
     learnt = TrainingRange(SINCE, days.min().item(), days.max().item(), len(rows.y), rows.n_positives)
-    label = LabelDefinition(settings.horizon_days, settings.reporting_lag_days, "")
+    label = Night(settings, simulated, Progress(), open_registry(settings, simulated), CLOCK).label
     return LeadModel(
         fit.booster, fit.encoding, label, learnt, {"recipe": MATURE.as_dict()}, delay_curve=past.curve
     )
@@ -75,6 +77,20 @@ def night(settings, simulated, request):
     return Night(own, simulated, Progress(), open_registry(own, simulated), CLOCK)
 
 
+@pytest.fixture(scope="module")
+def weeks(settings, sources, good) -> dict[date, pl.DataFrame]:
+    """Keys and features of the leads open on the days that are judged."""
+    days = (SINCE + timedelta(days=7 * week) for week in range(21))
+    return {day: scoring_set(sources, day, settings, good.encoding.attr_kinds) for day in days}
+
+
+def publish(night: Night, weeks: dict[date, pl.DataFrame], model: LeadModel) -> None:
+    """File what a model says on each of the days as the scores of that day."""
+    for day, frame in weeks.items():
+        p = model.probabilities(frame)
+        file_scores(night.database, night.settings.model_key, day, frame["lead_id"].to_list(), p)
+
+
 def champions(night: Night, *models: LeadModel) -> list[int]:
     """Promote models one after the other on the day from which they are watched."""
     versions: list[int] = []
@@ -87,8 +103,9 @@ def champions(night: Night, *models: LeadModel) -> list[int]:
     return versions
 
 
-def test_arriving_labels_take_a_worse_champion_back(night, sources, good, bad):
+def test_arriving_labels_take_a_worse_champion_back(night, sources, good, bad, weeks):
     first, second = champions(night, good, bad)
+    publish(night, weeks, bad)
     found = review(night, sources, Champion(bad, night.registry.show(second)))
     assert found.version.version == first
     assert night.registry.get("champion").version == first
@@ -104,15 +121,53 @@ def test_arriving_labels_take_a_worse_champion_back(night, sources, good, bad):
     assert "loses" in night.warnings[0]
 
 
-def test_a_better_champion_stays_and_no_week_is_counted_twice(night, sources, good, bad):
+def test_a_better_champion_stays_and_no_week_is_counted_twice(night, sources, good, bad, weeks):
     _, second = champions(night, bad, good)
+    publish(night, weeks, good)
     found = review(night, sources, Champion(good, night.registry.show(second)))
     assert found.version.version == second
     pair = decisions.pair_of(night.database, night.settings.model_key, "roll_back")
     assert pair.e_value < 1
     assert pair.state["wealth"]["n"] >= 15
-    again, reading = judge_pair(night, sources, pair, good, bad)
+    again, reading = judge_pair(night, sources, pair, bad, good.delay_curve)
     assert (again, reading) == (pair, None)
+
+
+def test_a_refit_that_has_learnt_the_outcomes_saves_no_promotion_that_was_bad(
+    night, settings, sources, past, good, bad, weeks
+):
+    first, _ = champions(night, good, bad)
+    rows = past.known_at(CLOCK, SOFT, settings)
+    learnt = replace(good, booster=fit_one(rows, SOFT, settings).booster)
+    refit = night.registry.log_run(learnt, RunRecord("x", {}, {}, "0" * 64)).version
+    due = Decision(SINCE + timedelta(days=90), "nightly", "promote", "in_force", "due", first + 1, refit)
+    promotion.promote(night.database, night.registry, night.settings.model_key, due)
+    publish(night, weeks, bad)
+    found = review(night, sources, Champion(learnt, night.registry.show(refit)))
+    assert found.version.version == first
+
+
+def test_only_nights_with_published_scores_are_judged(night, sources, good, bad):
+    _, second = champions(night, good, bad)
+    assert review(night, sources, Champion(bad, night.registry.show(second))).version.version == second
+    assert decisions.pair_of(night.database, night.settings.model_key, "roll_back").e_value == 1
+
+
+def other_columns(model: LeadModel) -> LeadModel:
+    """The model of a release that had another feature."""
+    names = tuple("activity_gone_30d" if n == "lead_age_days" else n for n in model.encoding.names)
+    return replace(model, encoding=replace(model.encoding, names=names))
+
+
+@pytest.mark.parametrize("gone", ["its columns", "its version"])
+def test_a_champion_before_that_cannot_come_back_is_watched_no_more(night, sources, good, gone):
+    first, second = champions(night, other_columns(good) if gone == "its columns" else good, good)
+    if gone == "its version":
+        night.registry._client.delete_model_version(night.registry.model_name, str(first))
+    found = review(night, sources, Champion(good, night.registry.show(second)))
+    assert found.version.version == second
+    assert decisions.pair_of(night.database, night.settings.model_key, "roll_back") is None
+    assert f"version {first}" in night.warnings[0]
 
 
 def test_refits_of_one_recipe_go_on_with_the_evidence(night, good):
@@ -165,6 +220,8 @@ def test_a_challenger_takes_over_after_seven_days_in_the_shadow(night, sources, 
     promotion.settle(night.database, night.registry, key, found.promotion)
     assert night.registry.get("champion").version == version
     assert decisions.last_recipe_change(night.database, key) == CLOCK - timedelta(days=6)
+    watched = decisions.pair_of(night.database, key, "roll_back")
+    assert watched == Pair(version, first, CLOCK + timedelta(days=1)), "from its first scores on"
 
 
 def test_a_challenger_that_sales_could_not_be_shown_leaves_the_shadow(night, sources, good, bad):
@@ -175,3 +232,16 @@ def test_a_challenger_that_sales_could_not_be_shown_leaves_the_shadow(night, sou
     last = decisions.newest(night.database, night.settings.model_key)[0]
     assert (last.challenger, last.state, last.champion_after) == (version, "refused", first)
     assert "failed in the shadow" in night.warnings[0]
+
+
+@pytest.mark.parametrize("gone", ["its columns", "its version"])
+def test_a_challenger_that_cannot_score_leaves_the_shadow(night, sources, good, gone):
+    (first,) = champions(night, good)
+    version = in_shadow(night, first, other_columns(good) if gone == "its columns" else good, days=7)
+    if gone == "its version":
+        night.registry._client.delete_model_version(night.registry.model_name, str(version))
+    champion = Champion(good, night.registry.show(first))
+    assert end_of_shadow(night, night.open_leads(sources), champion) is None
+    last = decisions.newest(night.database, night.settings.model_key)[0]
+    assert (last.challenger, last.state) == (version, "refused")
+    assert f"version {version}" in night.warnings[0]

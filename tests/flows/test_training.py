@@ -10,6 +10,7 @@ import pytest
 
 from features.sources import Datetime, midnight
 from features.spine import KEYS, spine
+from flows import fitting
 from flows.adapters.database import Database
 from flows.adapters.importer import import_files
 from flows.adapters.settings import Settings
@@ -17,8 +18,9 @@ from flows.adapters.source_reader import read_sources
 from flows.dataset import History, history, training_set
 from flows.fitting import fit_recipe
 from flows.lead_model import LabelDefinition
-from flows.recipes import BUCKETS, MATURE, RECIPES, SOFT, Recipe
+from flows.recipes import BUCKETS, MATURE, RECIPES, REPAIR_DAYS, REPAIRED, SOFT, Recipe
 from flows.training import newest_cohort, train
+from pkboost_core.adaptation import adapt
 from tests.features.worlds import day
 from tests.flows.late_crm import SETTINGS, crm
 
@@ -120,7 +122,7 @@ def test_a_history_refuses_days_and_rows_that_it_does_not_hold(past: History):
 
 
 @pytest.mark.parametrize(
-    "recipe", [MATURE, SOFT, BUCKETS, RECIPES["soft-half-life-60d"]], ids=lambda r: r.name
+    "recipe", [MATURE, SOFT, BUCKETS, *REPAIRED, RECIPES["soft-half-life-60d"]], ids=lambda r: r.name
 )
 def test_every_recipe_finds_what_makes_leads_convert(past: History, recipe: Recipe):
     first = past.as_of - timedelta(days=35)
@@ -130,6 +132,23 @@ def test_every_recipe_finds_what_makes_leads_convert(past: History, recipe: Reci
     is_web = (newest["lead_source"] == "web").to_numpy()
     assert p[is_web].min() > 2 * p[~is_web].max()
     assert ((p > 0) & (p < 1)).all()
+
+
+def test_a_repair_starts_from_a_model_of_older_rows_and_learns_from_the_rest(past: History, monkeypatch):
+    seen = []
+
+    def spy(booster, X, y, groups):
+        seen.append((booster, len(y)))
+        return adapt(booster, X, y, groups=groups)
+
+    monkeypatch.setattr(fitting, "adapt", spy)
+    rows = past.known_at(past.as_of, MATURE, SETTINGS)
+    fit_recipe(rows, RECIPES["repair"], SETTINGS)
+    older = rows.snapshot_dates <= rows.snapshot_dates.max() - np.timedelta64(REPAIR_DAYS, "D")
+    ((base, n_newer),) = seen
+    assert n_newer == (~older).sum()
+    expected = fit_recipe(rows.where(older), MATURE, SETTINGS)
+    np.testing.assert_array_equal(base.ensemble_.nodes, expected.booster.ensemble_.nodes)
 
 
 def test_buckets_are_not_published(past: History):

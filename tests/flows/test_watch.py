@@ -13,7 +13,9 @@ from flows.adapters.database import Database
 from flows.adapters.settings import Settings
 from flows.watch import Watch, watch, watch_data
 from flows.watch_arrivals import read_holidays
+from flows.watch_covariates import watch_features
 from tests.flows.monitored_world import World, day, make_world
+from tests.flows.small_models import tiny_model
 
 FIRST, FALL, LAST = 392, 392 + 7 * 8, 392 + 7 * 19
 QUIET_NIGHTS = range(200, 217)
@@ -223,6 +225,13 @@ def test_what_leads_hold_is_judged_only_by_nights_that_saw_them_fresh(database, 
     found = watch_data(database, settings_of("first night"), late.at(n), day(n))
     assert found.blocked is None
     assert {one.subject.split()[0] for one in found.readings} == {"volume"}
+
+
+def test_a_champion_of_columns_that_are_gone_is_no_failure_of_the_watch(tidy):
+    model = tiny_model()
+    other = replace(model, encoding=replace(model.encoding, names=("lead_gone",)))
+    found = watch_features(settings_of("gone"), tidy.at(150), day(150), None, other)
+    assert found == ([], [], ["T4: the champion's lead_gone are gone or of another kind: nothing to compare"])
 
 
 def test_holidays_come_from_a_file(tmp_path: Path):
