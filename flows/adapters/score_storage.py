@@ -1,21 +1,34 @@
 """Room for scores: the history's partition of each day, and what is thrown away when."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from psycopg import sql
 
 from flows.adapters import score_tables
 from flows.adapters.database import Database
-from flows.adapters.score_runs import ROLE
+from flows.adapters.score_tables import ROLE
 
-KEPT_RUNS = 4  # per model: the one in force and three to fall back to
+KEPT_RUNS = 4  # per model: the one in force and three to fall back to; besides, as many that were replaced
 DAYS = """
 SELECT relname
 FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
 WHERE inhparent = 'scoring.lead_score_history'::regclass
 ORDER BY relname
 """
+
+
+def put_on_record(connection: sa.Connection, model_key: str, run_id: int, day: date, **values: Any) -> None:
+    """Make a run at hand the one of its date, in the history and in the record of runs.
+
+    Parameters
+    ----------
+    values : columns of the run to set besides its state.
+    """
+    file_day(connection, model_key, run_id, day)
+    connection.execute(score_tables.supersede(model_key, day))
+    connection.execute(score_tables.change_run(run_id, state="published", **values))
 
 
 def file_day(connection: sa.Connection, model_key: str, run_id: int, day: date) -> None:

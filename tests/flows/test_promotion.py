@@ -97,7 +97,7 @@ def crash(*_: object, **__: object) -> None:
 
 STEPS: dict[str, tuple[str, bool]] = {
     "flows.adapters.publisher._stage": ("before the scores are staged", False),
-    "flows.adapters.publisher.file_day": ("inside the transaction", False),
+    "flows.adapters.publisher.put_on_record": ("inside the transaction", False),
     "flows.promotion.complete": ("between the scores and the registry", True),
     "flows.adapters.registry.Registry._write_history": ("before the alias", True),
     "flows.adapters.registry.Registry._explain": ("after the alias", True),
@@ -272,3 +272,36 @@ def test_five_old_champions_can_return_each_with_its_scores(database, registry, 
         assert champion_and_scores(database, registry) == (expected, expected)
     with pytest.raises(RegistryError, match="no earlier champion"):
         promotion.roll_back(database, registry, KEY, date(2026, 5, 9), "worse")
+
+
+def filed(database: Database, day: int) -> list[tuple[str, int]]:
+    """Versions in the history of a day, with their rows."""
+    with database.connect() as connection:
+        return connection.execute(
+            "SELECT model_version, count(*) FROM scoring.lead_score_history WHERE as_of_date = %s GROUP BY 1",
+            [date(2026, 5, day)],
+        ).fetchall()
+
+
+def test_a_promotion_of_the_same_day_can_be_taken_back(database, registry, model):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    night(database, registry, 1, second)
+    assert filed(database, 1) == [(str(second), 3)]
+    _, found = promotion.roll_back(database, registry, KEY, date(2026, 5, 1), "worse")
+    assert found[1] == date(2026, 5, 1)
+    assert champion_and_scores(database, registry) == (first, first)
+    assert filed(database, 1) == [(str(first), 3)], "a day has one row for each lead: the one in force"
+    assert promotion.repair(database, registry, KEY) is None
+
+
+def test_scores_of_a_champion_that_one_day_replaced_are_kept_while_newer_nights_are(
+    database, registry, model
+):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    night(database, registry, 1, second)
+    for day in range(2, 4 + KEPT_RUNS):
+        night(database, registry, day, second)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 9), "worse")
+    assert champion_and_scores(database, registry) == (first, first)
