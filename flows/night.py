@@ -70,6 +70,12 @@ class Night:
             found = self.registry.load_champion()
         return None if found is None else Champion(*found)
 
+    @cached_property
+    def is_past(self) -> bool:
+        """Whether a newer date has been published: then this one moves neither scores in force nor champion."""
+        newest = score_runs.newest_date(self.database, self.settings.model_key)
+        return newest is not None and self.as_of < newest
+
     def open_leads(self, sources: Sources) -> OpenLeads:
         """Tonight's open leads with their features."""
         if self._open_leads is None:

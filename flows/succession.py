@@ -22,6 +22,7 @@ from flows.adapters.decisions import Decision, Pair
 from flows.adapters.registry import RegistryError
 from flows.artefact_checks import problems, segments_of, shift
 from flows.champion import Champion, probabilities
+from flows.gate import has_rested
 from flows.lead_model import LeadModel
 from flows.monitors.compare import ENOUGH_EVIDENCE, PairState, watch_pair
 from flows.monitors.reading import Reading
@@ -115,12 +116,20 @@ def end_of_shadow(night: "Night", open_leads: OpenLeads, champion: Champion) -> 
     challenger = Champion(night.registry.load(decision.challenger), night.registry.show(decision.challenger))
     wrong = _look(night, open_leads, champion, challenger, decision)
     if wrong:
-        decisions.finish(night.database, decision.decision_id, decisions.REFUSED, champion.version.version)
+        compared = replace(decision, champion_before=champion.version.version)
+        promotion.fail_shadow(night.database, night.registry, key, compared, wrong)
         night.warnings.append(f"version {decision.challenger} failed in the shadow: {'; '.join(wrong)}")
-    elif (night.as_of - decision.as_of).days >= night.settings.shadow_days and not night.integrity:
+    elif _is_its_turn(night, decision):
         decisions.leave_shadow(night.database, decision.decision_id, champion.version.version)
         return replace(challenger, promotion=replace(decision, champion_before=champion.version.version))
     return None
+
+
+def _is_its_turn(night: "Night", decision: Decision) -> bool:
+    """Whether a challenger's days in the shadow are over, tonight's data are sound and no roll-back is recent."""
+    is_over = (night.as_of - decision.as_of).days >= night.settings.shadow_days
+    last = decisions.last_roll_back(night.database, night.settings.model_key)
+    return is_over and not night.integrity and has_rested(last, night.as_of)
 
 
 def _look(

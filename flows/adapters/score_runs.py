@@ -70,6 +70,12 @@ def date_in_force(database: Database, model_key: str) -> date | None:
     return None if current is None else current.as_of_date
 
 
+def newest_date(database: Database, model_key: str) -> date | None:
+    """Return the newest date that scores were ever in force for, whichever are now; None before the first."""
+    with database.begin(ROLE) as connection:
+        return connection.scalar(score_tables.newest_date(model_key))
+
+
 def put_back_scores_of(
     database: Database, model_key: str, model_version: str, also: Sequence[sa.Executable] = ()
 ) -> tuple[int, date] | None:

@@ -253,6 +253,13 @@ def bring_back(run_id: int, as_of: date) -> sa.Insert:
     return sa.insert(lead_score_published).from_select(list(SCORE_COLUMNS), scores_of(run_id, as_of))
 
 
+def newest_date(model_key: str) -> sa.Select[tuple[date]]:
+    """The newest date of a published run."""
+    return sa.select(sa.func.max(score_run.c.as_of_date)).where(
+        score_run.c.model_key == model_key, score_run.c.state == "published"
+    )
+
+
 def current_run(model_key: str) -> sa.Executable:
     """The run in force: run_id and as_of_date."""
     return sa.select(score_pointer.c.run_id, score_pointer.c.as_of_date).where(

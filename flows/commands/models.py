@@ -120,10 +120,10 @@ def decisions(
 
 
 def _date(settings: Settings, database: Database) -> date:
-    """The night whose scores are in force; today before the first."""
-    from flows.adapters.score_runs import date_in_force
+    """The newest night; a roll-back leaves an older one in force. Today before the first."""
+    from flows.adapters.score_runs import newest_date
 
-    return date_in_force(database, settings.model_key) or datetime.now(UTC).date()
+    return newest_date(database, settings.model_key) or datetime.now(UTC).date()
 
 
 def _what_happened(version: int, found: tuple[int, date] | None) -> str:
