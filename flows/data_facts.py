@@ -132,14 +132,16 @@ class EarlyWins:
     def problems(self) -> list[str]:
         """Say in words where there are more than any change of the world brings.
 
-        Fewer are no contradiction: conversions may fall to a fifth, and a feed that stops is for the monitors.
+        Fewer are no contradiction: conversions may fall, and a feed that stops is for the monitors.
         """
         won, expected = (
             (n + EARLY_PRIOR_ROWS) / (self.rows - n + EARLY_PRIOR_ROWS) for n in (self.wins, self.expected)
         )
         if won <= MOST_EARLY_ODDS_RATIO * expected:
             return []
-        return [f"early wins: {self.wins} of {self.rows} rows of the newest weeks, {self.expected:.0f} as before"]
+        return [
+            f"early wins: {self.wins} of {self.rows} rows of the newest weeks, {self.expected:.0f} as before"
+        ]
 
 
 @dataclass(frozen=True)

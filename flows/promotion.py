@@ -50,8 +50,11 @@ def _without(database: Database, model_key: str, decision: Decision, error: Regi
     before, state = decision.champion_before, decisions.ABANDONED
     ending = decisions.ending(decision.decision_id, state, before, [f"the registry has lost it: {error}"])
     put_back = score_runs.put_back_scores_of(database, model_key, str(before), also=[ending])
-    scores = "its scores stay until the next night" if put_back is None else f"those of {put_back[1]} are back"
-    return f"version {decision.challenger} was to be champion and is gone from the registry, {scores}: {error}"
+    scores = "and rescores with the next night" if put_back is None else f"with its scores of {put_back[1]}"
+    return (
+        f"version {decision.challenger} was to be champion and is gone from the registry: {error}; version"
+        f" {before} stays champion, {scores}"
+    )
 
 
 def complete(database: Database, registry: Registry, model_key: str, decision: Decision) -> ModelVersion:

@@ -126,7 +126,7 @@ def end_of_shadow(night: "Night", open_leads: OpenLeads, champion: Champion) -> 
 
 
 def _is_its_turn(night: "Night", decision: Decision) -> bool:
-    """Whether a challenger's days in the shadow are over, tonight's data are sound and no roll-back is recent."""
+    """Whether its days in the shadow are over, tonight's data are sound and no roll-back is recent."""
     is_over = (night.as_of - decision.as_of).days >= night.settings.shadow_days
     last = decisions.last_roll_back(night.database, night.settings.model_key)
     return is_over and not night.integrity and has_rested(last, night.as_of)

@@ -76,12 +76,18 @@ def newest_date(database: Database, model_key: str) -> date | None:
         return connection.scalar(score_tables.newest_date(model_key))
 
 
+def versions_at_hand(database: Database, model_key: str) -> set[str]:
+    """Return the model versions whose scores are in force or can be put back without the history."""
+    with database.begin(ROLE) as connection:
+        return set(connection.scalars(score_tables.versions_at_hand(model_key)))
+
+
 def put_back_scores_of(
     database: Database, model_key: str, model_version: str, also: Sequence[sa.Executable] = ()
 ) -> tuple[int, date] | None:
     """Put the newest scores of a model version in force, from the runs at hand or else from the history.
 
-    Where another model's run has replaced them on their date, they take that date's place in the history again.
+    Where another model's run has replaced them on their date, they are that date's again in the history too.
     Where its scores are in force already nothing moves, so that a second call is harmless.
 
     Parameters

@@ -68,15 +68,22 @@ def tidy(database: Database, model_key: str) -> None:
         )
 
 
-def drop_history(database: Database, before: date) -> list[str]:
+def drop_history(database: Database, before: date, most: int | None = None) -> list[str]:
     """Drop the history of days before a date; today's scores and those to fall back to are kept elsewhere.
+
+    It waits for nobody: where somebody reads the history it fails and drops nothing.
+
+    Parameters
+    ----------
+    most : how many days are dropped at once, oldest first; None drops all.
 
     Returns
     -------
     list of str : names of the partitions dropped.
     """
     with database.connect(ROLE) as connection:
-        names = [name for (name,) in connection.execute(DAYS) if name < _partition_name(before)]
+        names = [name for (name,) in connection.execute(DAYS) if name < _partition_name(before)][:most]
+        connection.execute("SET LOCAL lock_timeout = '1s'")
         for name in names:
             connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("scoring", name)))
     return names

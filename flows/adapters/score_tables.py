@@ -200,8 +200,8 @@ def append_run(partition: sa.Table, run_id: int) -> sa.Insert:
 def delete_old_runs(model_key: str, kept: int) -> sa.Delete:
     """Delete the scores of runs too old to fall back to.
 
-    Left are the one in force, the newest `kept`, and as many of those that another model's run of the same date
-    replaced: they are the last of their model, and no history has them.
+    Left are the one in force, the newest `kept`, and as many of those that another model's run of the same
+    date replaced: they are the last of their model, and no history has them.
     """
     later = score_run.alias()
     is_last = ~sa.exists().where(
@@ -235,9 +235,7 @@ def runs_of_version(model_key: str, model_version: str) -> sa.Executable:
         lead_score_history.c.run_id == score_run.c.run_id,
     )
     return (
-        sa.select(
-            score_run.c.run_id, score_run.c.as_of_date, score_run.c.state, at_hand.label("is_at_hand")
-        )
+        sa.select(score_run.c.run_id, score_run.c.as_of_date, score_run.c.state, at_hand.label("is_at_hand"))
         .where(
             score_run.c.model_key == model_key,
             score_run.c.model_version == model_version,
@@ -251,6 +249,12 @@ def runs_of_version(model_key: str, model_version: str) -> sa.Executable:
 def bring_back(run_id: int, as_of: date) -> sa.Insert:
     """Copy a run from the history to the published scores."""
     return sa.insert(lead_score_published).from_select(list(SCORE_COLUMNS), scores_of(run_id, as_of))
+
+
+def versions_at_hand(model_key: str) -> sa.Select[tuple[str]]:
+    """Model versions of the runs among the published scores."""
+    at_hand = sa.exists().where(lead_score_published.c.run_id == score_run.c.run_id)
+    return sa.select(score_run.c.model_version).where(score_run.c.model_key == model_key, at_hand).distinct()
 
 
 def newest_date(model_key: str) -> sa.Select[tuple[date]]:

@@ -239,7 +239,7 @@ def test_a_poisoned_night_is_refused_in_100_of_100_tries(poison):
 
 
 def late(seed: int, change: float = 1.0) -> LateLabels:
-    """Weekly snapshots of a year: a tenth win at an even pace, in the newest weeks by a factor more or fewer."""
+    """Weekly snapshots of a year: a tenth win at an even pace, in the newest weeks more or fewer."""
     rng = np.random.default_rng(seed)
     snapshots = np.datetime64(AS_OF, "D") - 7 * rng.integers(0, 52, 3_000)
     chance = np.where(snapshots > np.datetime64(LAST, "D"), 0.1 * change, 0.1)

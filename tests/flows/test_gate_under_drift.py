@@ -125,7 +125,10 @@ def test_wins_of_the_newest_weeks_that_are_made_up_are_told(past, before, is_fli
     night, _, facts = before
     then = night + timedelta(weeks=4)
     labels = past.labels
-    elapsed, is_open = labels.elapsed(then), ~labels.is_settled(then) & (labels.snapshots < np.datetime64(then))
+    elapsed, is_open = (
+        labels.elapsed(then),
+        ~labels.is_settled(then) & (labels.snapshots < np.datetime64(then)),
+    )
     days = np.where(is_open, elapsed / 2, labels.win_days)
     if is_flipped:
         days = np.where(labels.is_won(then) & ~labels.is_mature(then), np.inf, days)
