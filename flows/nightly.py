@@ -130,9 +130,9 @@ def watch(night: Night, sources: Sources) -> None:
 def choose_model(night: Night, sources: Sources) -> Champion | None:
     """Return the model that scores tonight, after training a new one when that is due.
 
-    Too few conversions to train, or a gate that refuses, keep the champion where it can still score; so does a
-    date of the past, because who is champion is decided on the newest. Where it cannot, too few conversions end
-    the night; where there was never a model, they leave it without one: None.
+    Too few conversions to train, or a gate that refuses, keep the champion where it can still score; so does
+    a date of the past, because who is champion is decided on the newest. Where it cannot, too few
+    conversions end the night; where there was never a model, they leave it without one: None.
     """
     champion, open_leads = night.champion, night.open_leads(sources)
     fallback = _able(night, open_leads, champion)

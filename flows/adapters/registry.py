@@ -31,7 +31,7 @@ from flows.lead_model import LeadModel, pandas_input, training_range_dict
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import LoggedModel, Metric
     from mlflow.entities.model_registry import ModelVersion as StoredVersion
     from mlflow.entities.model_registry import RegisteredModel
 
@@ -306,10 +306,18 @@ class Registry:
     def _delete(self, stored: "StoredVersion") -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        if stored.model_id and stored.source:  # logged by us, so the files are its own
-            get_artifact_repository(stored.source, self.tracking_uri).delete_artifacts()
-            self._client.delete_logged_model(stored.model_id)
+        logged = self._logged_models(stored.run_id)
+        for model in logged:
+            get_artifact_repository(model.artifact_location, self.tracking_uri).delete_artifacts()
         self._client.delete_model_version(self.model_name, stored.version)
+        for model in logged:
+            self._client.delete_logged_model(model.model_id)
+
+    def _logged_models(self, run_id: str | None) -> "list[LoggedModel]":
+        """The models that a run has logged; a version registered by other hands may have no run."""
+        outputs = self._client.get_run(run_id).outputs if run_id else None
+        found = [] if outputs is None else outputs.model_outputs
+        return [self._client.get_logged_model(one.model_id) for one in found]
 
     def load(self, version: int) -> LeadModel:
         """Load the lead model of a version.

@@ -358,19 +358,18 @@ def test_every_decision_lies_with_its_version_as_it_ended(database, registry, mo
 
 
 def test_versions_that_nothing_can_need_again_go(settings, database, registry, model):
-    """Champions 2 and 3 are too long ago; 1 is what the champion is watched against."""
-    versions = [logged(registry, model) for _ in range(11)]
-    for day, version in enumerate(versions[:9], start=1):
+    """Champion 2 is too long ago; 1 is what the champion is watched against, 9 was refused before 10."""
+    versions = [logged(registry, model) for _ in range(10)]
+    for day, version in enumerate(versions[:8], start=1):
         night(database, registry, day, version)
-    for refused in versions[9:]:
-        promotion.refuse(database, registry, KEY, challenge(10, versions[8], refused))
+    for refused in versions[8:]:
+        promotion.refuse(database, registry, KEY, challenge(10, 8, refused))
     today = Night(settings, database, Progress(), registry, date(2026, 5, 16))
     tidy_up(today)
-    assert [one.version for one in registry.list_versions()] == [11, 9, 8, 7, 6, 5, 4, 1]
+    assert [one.version for one in registry.list_versions()] == [10, 8, 7, 6, 5, 4, 3, 1]
     assert today.warnings == []
-    for expected in (8, 7, 6, 5, 4):
-        promotion.roll_back(database, registry, KEY, date(2026, 5, 10), "worse")
-        assert champion_and_scores(database, registry) == (expected, expected)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 10), "worse", to=3)
+    assert champion_and_scores(database, registry) == (3, 3)
 
 
 def test_scores_of_long_ago_go_a_few_days_each_night(settings, database, registry, model):
