@@ -139,7 +139,7 @@ def test_a_promotion_whose_scores_are_refused_is_given_up(settings, simulated, n
         scores, is_champion = scored(*given), given[4] == champion
         return scores if is_champion else scores.with_columns(pl.col("probability") * 0.1 + 0.85)
 
-    tried = {settings.recipe: _poor, "mature": of_recipe(MATURE)}
+    tried = {settings.recipe: _poor, "mature": lambda *given: 0.1 * _poor(*given)}
     monkeypatch.setattr(candidates, "predictors", lambda *_: tried)
     monkeypatch.setattr(nightly, "score_open_leads", inflated)
     at_once = settings.model_copy(update={"shadow_days": 0})
