@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 from drift_fits import Fits
-from drift_loop import FIRST, Champion, refit, rows_on
+from drift_loop import FIRST, Champion, known, refit, rows_on
 from drift_worlds import World
 
 from flows.data_facts import data_facts, differences
@@ -20,6 +20,7 @@ from flows.dataset import History
 
 MIN_FILLED = 0.6
 NIGHTS_BETWEEN = 4
+NEWEST_DAYS = 56
 
 Poison = Callable[[History, np.random.Generator], History]
 
@@ -29,6 +30,20 @@ def flipped_labels(past: History, rng: np.random.Generator) -> History:
     labels = past.labels
     days = np.where(np.isfinite(labels.win_days), np.inf, 10.0)
     return replace(past, labels=replace(labels, win_days=days))
+
+
+def early_wins_flipped(past: History, rng: np.random.Generator) -> History:
+    """In the newest eight weeks the leads that are open read as won, and the winners as open."""
+    is_new, is_won, is_open = _newest(past)
+    days = np.where(is_open, past.labels.elapsed(past.as_of) / 2, past.labels.win_days)
+    return replace(past, labels=replace(past.labels, win_days=np.where(is_new & is_won, np.inf, days)))
+
+
+def open_leads_won(past: History, rng: np.random.Generator) -> History:
+    """In the newest eight weeks every lead that is open reads as won."""
+    _, _, is_open = _newest(past)
+    days = np.where(is_open, past.labels.elapsed(past.as_of) / 2, past.labels.win_days)
+    return replace(past, labels=replace(past.labels, win_days=days))
 
 
 def wrong_unit(past: History, rng: np.random.Generator) -> History:
@@ -55,6 +70,8 @@ def null_column(past: History, rng: np.random.Generator) -> History:
 
 POISONS: dict[str, Poison] = {
     "flipped labels": flipped_labels,
+    "early wins flipped": early_wins_flipped,
+    "open leads won": open_leads_won,
     "wrong unit": wrong_unit,
     "half the leads gone": half_the_leads,
     "null column": null_column,
@@ -80,7 +97,7 @@ def _is_promoted(
     clean: Fits, champion: Champion, night: date, poison: Poison, rng: np.random.Generator
 ) -> bool:
     world = clean.world
-    past = poison(world.history, rng)
+    past = replace(poison(known(world, night), rng), as_of=world.history.as_of, curve=world.history.curve)
     kept = (
         world.truth
         if len(past.labels.snapshots) == len(world.truth)
@@ -92,6 +109,14 @@ def _is_promoted(
     fits = Fits(broken)
     fits.adopt(champion.learner, champion.night, clean.model(champion.learner, champion.night))
     return refit(fits, champion, night) is not None
+
+
+def _newest(past: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the last eight weeks: all of them, those won and those open, bool (n,)."""
+    elapsed = past.labels.elapsed(past.as_of)
+    is_new = (elapsed > 0) & (elapsed <= NEWEST_DAYS)
+    is_open = is_new & ~past.labels.is_settled(past.as_of) & ~past.labels.is_void(past.as_of)
+    return is_new, past.labels.is_won(past.as_of), is_open
 
 
 def _drawn(past: History, rng: np.random.Generator, *, is_number: bool) -> str:

@@ -77,7 +77,8 @@ def register(
 ) -> Champion:
     """Log a freshly trained model, let the gate decide, and return the model to score with.
 
-    A model for a past date is logged and used for that date alone: the newer champion stays.
+    A model for a past date is logged and used for that date alone, where the champion cannot score it:
+    nothing is decided about who is champion.
 
     Parameters
     ----------
@@ -94,10 +95,9 @@ def register(
     _keep_evidence(night, trained, version)
     evidence = _evidence(night, challenge, fallback, open_leads, rows)
     found = gate.decide(evidence, has_champion=fallback is not None)
-    if previous is not None and previous.model.training_range.as_of > night.as_of:
-        return Champion(model, version, trained, found)
+    if night.is_past or (previous is not None and previous.model.training_range.as_of > night.as_of):
+        return replace(fallback or Champion(model, version, trained), decision=found)
     decision = _decision(night, challenge, found, previous, version)
-    night.registry.attach_json(version.run_id, "decision.json", decision.as_dict())
     if not found.is_promoted and fallback is None:
         night.registry.set_alias(CHALLENGER, version.version)
         raise gate.NoUsableModelError(

@@ -4,7 +4,8 @@ A model fitted on broken data can look as good as ever, because it is judged on 
 model keeps the facts of the half year of rows that was mature on its night, and a later night describes the
 same weeks anew. Features are as of their snapshot and mature labels do not change: whatever the world does
 meanwhile, the past stays as it was. Tonight's open leads, which have no past, are held against those of a
-week ago.
+week ago. Wins of rows that are too young for a label are held against those of the past at the same age:
+recipes that learn from open leads learn from them, and then fit them well whatever they are.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.late_labels import LateLabels
 from features.matrix import NOT_FEATURES
 from flows.adapters.settings import Settings
 from flows.dataset import History
@@ -33,6 +35,10 @@ MOST_SIZE_SHIFT = 3.0
 one, and that is two interquartile ranges. A wrong unit is a factor, and further away."""
 MOST_ODDS_RATIO = 2.5
 MOST_NEWEST_ODDS_RATIO = 4.0
+MOST_EARLY_ODDS_RATIO = 5.0
+MIN_AGE_DAYS = 7
+EARLY_PRIOR_ROWS = 8
+"""One lead's rows in the weeks before its label is mature."""
 
 STEP_DAYS = 7
 THEN = "when the champion was trained"
@@ -81,17 +87,61 @@ class NightRows:
         {0, 1}, float64 (n,).
     earlier, open_leads : keys and features of the leads open on the newest snapshot before tonight, and
         tonight.
+    early : the wins known among rows that are not mature.
     """
 
     mature: pl.DataFrame
     y: np.ndarray
     earlier: pl.DataFrame
     open_leads: pl.DataFrame
+    early: "EarlyWins | None" = None
 
     @property
     def snapshots(self) -> np.ndarray:
         """Snapshots of the mature rows, datetime64[D] (n,)."""
         return self.mature["snapshot_date"].to_numpy().astype("datetime64[D]")
+
+
+@dataclass(frozen=True)
+class EarlyWins:
+    """Rows too young for their label, how many of them are won, and how many would be as in the past.
+
+    Attributes
+    ----------
+    expected : the wins that the mature rows of half a year had at the same ages, in the same segments.
+    """
+
+    rows: int
+    wins: int
+    expected: float
+
+    @classmethod
+    def of(cls, labels: LateLabels, day: date) -> "EarlyWins":
+        """Count the wins known before `day`."""
+        elapsed, is_mature, is_there = labels.elapsed(day), labels.is_mature(day), ~labels.is_void(day)
+        oldest = labels.horizon_days + labels.reporting_lag_days + PERIOD_DAYS
+        past = is_there & is_mature & (elapsed < oldest)
+        young = is_there & ~is_mature & (elapsed >= MIN_AGE_DAYS)
+        expected = 0.0
+        for name in np.unique(labels.segments[young]):
+            delays = np.sort(labels.win_days[past & (labels.segments == name)])
+            ages = elapsed[young & (labels.segments == name)]
+            expected += float(np.searchsorted(delays, ages).sum()) / max(len(delays), 1)
+        return cls(int(young.sum()), int((young & labels.is_won(day)).sum()), expected)
+
+    def problems(self) -> list[str]:
+        """Say in words where there are more than any change of the world brings.
+
+        Fewer are no contradiction: conversions may fall, and a feed that stops is for the monitors.
+        """
+        won, expected = (
+            (n + EARLY_PRIOR_ROWS) / (self.rows - n + EARLY_PRIOR_ROWS) for n in (self.wins, self.expected)
+        )
+        if won <= MOST_EARLY_ODDS_RATIO * expected:
+            return []
+        return [
+            f"early wins: {self.wins} of {self.rows} rows of the newest weeks, {self.expected:.0f} as before"
+        ]
 
 
 @dataclass(frozen=True)
@@ -163,7 +213,9 @@ def differences(before: DataFacts, rows: NightRows) -> list[str]:
     now = data_facts(rows, _same_end(before, rows))
     if now is None:
         return ["there are no mature rows of the time that the champion was trained on", *open_leads]
+    early = [] if rows.early is None else rows.early.problems()
     return [
+        *early,
         *_frame_differences("training rows", before.past, now.past, LEAST_ROWS, THEN),
         *_odds("conversions", before.positive_share, now.positive_share, MOST_ODDS_RATIO),
         *_odds(
@@ -187,7 +239,8 @@ def night_rows(past: History, settings: Settings, open_leads: pl.DataFrame) -> N
     days = past.labels.snapshots[past.built]
     before = days[days < np.datetime64(past.as_of, "D")]
     at = days == before.max() if len(before) else np.zeros(len(days), dtype=bool)
-    return NightRows(mature.frame, mature.y, past.frame.filter(pl.Series(at)), open_leads)
+    earlier = past.frame.filter(pl.Series(at))
+    return NightRows(mature.frame, mature.y, earlier, open_leads, EarlyWins.of(past.labels, past.as_of))
 
 
 def _same_end(before: DataFacts, rows: NightRows) -> date | None:

@@ -45,7 +45,6 @@ class Evidence:
     newest : both on the wins known tonight, learnt or not; None where it cannot be told.
     is_new_recipe : whether the challenger was made in another way than the champion.
     last_recipe_change, last_roll_back : dates; None for never.
-    e_value : of the challenger's shadow run, if there was one.
     """
 
     as_of: date
@@ -61,7 +60,6 @@ class Evidence:
     is_new_recipe: bool = False
     last_recipe_change: date | None = None
     last_roll_back: date | None = None
-    e_value: float = 0.0
 
     @property
     def shift(self) -> Shift | None:
@@ -89,7 +87,6 @@ class Evidence:
             "is_new_recipe": self.is_new_recipe,
             "last_recipe_change": _iso(self.last_recipe_change),
             "last_roll_back": _iso(self.last_roll_back),
-            "e_value": self.e_value,
         }
 
 
@@ -170,9 +167,7 @@ def _against_the_champion(evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _rules_of_promotion(evidence: Evidence) -> dict[str, bool]:
-    rest = timedelta(days=ROLL_BACK_REST_DAYS)
-    last = evidence.last_roll_back
-    rested = {"no roll-back within 14 days": last is None or last <= evidence.as_of - rest}
+    rested = {"no roll-back within 14 days": has_rested(evidence.last_roll_back, evidence.as_of)}
     if evidence.comparison is None:
         is_same = not evidence.is_new_recipe
         return rested | {"a new recipe is compared on at least eight weeks": is_same}
@@ -181,9 +176,13 @@ def _rules_of_promotion(evidence: Evidence) -> dict[str, bool]:
         is_new_recipe=evidence.is_new_recipe,
         as_of=evidence.as_of,
         last_recipe_change=evidence.last_recipe_change,
-        e_value=evidence.e_value,
     )
     return rested | dict(verdict.checks)
+
+
+def has_rested(last_roll_back: date | None, as_of: date) -> bool:
+    """Whether the last roll-back is long enough ago for a model to be promoted without being asked to."""
+    return last_roll_back is None or last_roll_back <= as_of - timedelta(days=ROLL_BACK_REST_DAYS)
 
 
 def _iso(day: date | None) -> str | None:

@@ -70,6 +70,12 @@ class Night:
             found = self.registry.load_champion()
         return None if found is None else Champion(*found)
 
+    @cached_property
+    def is_past(self) -> bool:
+        """Whether a newer date is published: then this one moves neither scores in force nor champion."""
+        newest = score_runs.newest_date(self.database, self.settings.model_key)
+        return newest is not None and self.as_of < newest
+
     def open_leads(self, sources: Sources) -> OpenLeads:
         """Tonight's open leads with their features."""
         if self._open_leads is None:
@@ -126,12 +132,19 @@ def open_night(
         if not records_run:
             yield night
             return
-        night.run = score_runs.start_run(database, settings.model_key, day)
-        try:
+        with recorded_run(night):
             yield night
-        except BaseException as error:
-            score_runs.fail_run(database, night.run, f"{type(error).__name__}: {error}")
-            raise
+
+
+@contextmanager
+def recorded_run(night: Night) -> Iterator[None]:
+    """Record a run of the night from here on, and why it failed if it does."""
+    night.run = score_runs.start_run(night.database, night.settings.model_key, night.as_of)
+    try:
+        yield
+    except BaseException as error:
+        score_runs.fail_run(night.database, night.run, f"{type(error).__name__}: {error}")
+        raise
 
 
 @contextmanager

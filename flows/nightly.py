@@ -15,13 +15,13 @@ from prefect.cache_policies import NO_CACHE
 from features.sources import Sources
 from features.spine import spine
 from flows import first_nights, first_report, night_report, promotion
-from flows.adapters import model_in_force, score_runs
+from flows.adapters import model_in_force
 from flows.adapters.database import Database
 from flows.adapters.hindsight import converted_since
 from flows.adapters.leak_rulings import deny_sensitive
 from flows.adapters.memory import PeakMemory
 from flows.adapters.night_before import night_before
-from flows.adapters.publisher import publish
+from flows.adapters.publisher import PublicationRefusedError, publish
 from flows.adapters.settings import Settings
 from flows.adapters.snapshot_hash import snapshot_hash
 from flows.adapters.source_frames import KEYS as FRAME_KEYS
@@ -32,6 +32,7 @@ from flows.champion import Champion, can_score, register, why_due
 from flows.dataset import history
 from flows.evaluation import Evaluation, evaluate
 from flows.first_nights import FirstNight
+from flows.housekeeping import tidy_up
 from flows.night import OUTSIDE, Night, open_night, with_given
 from flows.open_leads import OpenLeads
 from flows.progress import Progress
@@ -58,8 +59,8 @@ def nightly(as_of: date | None = None) -> Summary:
             first = score_without_model(night, sources)
             publish_scores(night, sources, first.scores, None)
             return first_report.finish(night, sources, first, judge(night, first.scores), memory)
-        scores = score(night, sources, champion)
-        publish_scores(night, sources, scores, champion)
+        champion, scores = score_and_publish(night, sources, champion)
+        tidy_up(night)
         return night_report.finish(night, sources, champion, scores, judge(night, scores), memory)
 
 
@@ -128,11 +129,14 @@ def watch(night: Night, sources: Sources) -> None:
 def choose_model(night: Night, sources: Sources) -> Champion | None:
     """Return the model that scores tonight, after training a new one when that is due.
 
-    Too few conversions to train, or a gate that refuses, keep the champion where it can still score. Where it
-    cannot, too few conversions end the night; where there was never a model, they leave it without one: None.
+    Too few conversions to train, or a gate that refuses, keep the champion where it can still score; so does
+    a date of the past, because who is champion is decided on the newest. Where it cannot, too few
+    conversions end the night; where there was never a model, they leave it without one: None.
     """
     champion, open_leads = night.champion, night.open_leads(sources)
     fallback = _able(night, open_leads, champion)
+    if fallback is not None and night.is_past:
+        return fallback
     if fallback is not None:
         champion = fallback = review(night, sources, fallback)
         found = end_of_shadow(night, open_leads, fallback) or _searched(night, sources, fallback)
@@ -260,31 +264,60 @@ def score_without_model(night: Night, sources: Sources) -> FirstNight:
         )
 
 
+def score_and_publish(night: Night, sources: Sources, champion: Champion) -> tuple[Champion, pl.DataFrame]:
+    """Score and publish with a champion; where it is promoted tonight and refused, with the one before.
+
+    Returns
+    -------
+    the champion whose scores are published, and the scores.
+    """
+    scores = score(night, sources, champion)
+    try:
+        publish_scores(night, sources, scores, champion)
+    except PublicationRefusedError as error:
+        kept = _champion_before(night, sources, champion)
+        if champion.promotion is None or kept is None:
+            raise
+        promotion.abandon(night.database, night.registry, champion.promotion, [str(error)])
+        night.warnings.append(f"version {champion.version.version} is not promoted: {error}")
+        scores = score(night, sources, kept)
+        publish_scores(night, sources, scores, kept)
+        return kept, scores
+    return champion, scores
+
+
+def _champion_before(night: Night, sources: Sources, promoted: Champion) -> Champion | None:
+    """The champion that tonight's promotion replaces, where there is one and it can score tonight."""
+    before = None if promoted.promotion is None else promoted.promotion.champion_before
+    if before is None:
+        return None
+    found = Champion(night.registry.load(before), night.registry.show(before), decision=promoted.decision)
+    return _able(night, night.open_leads(sources), found)
+
+
 @task(name="publish", **OUTSIDE)
 def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champion: Champion | None) -> None:
     """Put all scores in force at once, and with them a champion promoted tonight.
 
-    A date before the one in force is only filed.
+    A date before the newest one is only filed.
     """
     if night.run is None:
         raise RuntimeError("publication needs a recorded run")
     promoted = None if champion is None else champion.promotion
     with night.progress.stage("publish"):
-        in_force = score_runs.date_in_force(night.database, night.settings.model_key)
-        is_newest = in_force is None or night.as_of >= in_force
-        if is_newest:
+        if not night.is_past:
             copy_facts(night.database, sources, scores)
         publish(
             night.database,
             night.run,
             scores,
             expected_rows=scores.height,
-            make_current=is_newest,
+            make_current=not night.is_past,
             also=promotion.in_force(promoted),
         )
         if promoted is not None:
             promotion.complete(night.database, night.registry, night.settings.model_key, promoted)
-        if is_newest and champion is not None:
+        if not night.is_past and champion is not None:
             model_in_force.keep_copy(night.settings, champion.model, champion.version.run_id)
 
 

@@ -8,6 +8,8 @@ registry's alias follows. A decision is
     done       when the alias has followed.
 """
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -31,33 +33,54 @@ def repair(database: Database, registry: Registry, model_key: str) -> str | None
     if found is None:
         return None
     if found.state == decisions.PENDING:
-        state = decisions.SHADOW if found.verdict == "shadow" else decisions.ABANDONED  # its turn comes again
-        decisions.finish(database, found.decision_id, state, found.champion_before)
+        if found.verdict == "shadow":  # its turn comes again
+            decisions.finish(database, found.decision_id, decisions.SHADOW, found.champion_before)
+        else:
+            abandon(database, registry, found, ["its night ended before its scores were published"])
         return f"version {found.challenger} was about to become champion and its scores were never published"
     try:
         complete(database, registry, model_key, found)
     except RegistryError as error:
-        decisions.finish(database, found.decision_id, decisions.ABANDONED, found.champion_before)
-        return f"version {found.challenger} was to become champion and is gone from the registry: {error}"
+        return _without(database, model_key, found, error)
     return f"version {found.challenger} is in force; the registry has followed"
 
 
+def _without(database: Database, model_key: str, decision: Decision, error: RegistryError) -> str:
+    """Go back to the champion that still is one: the version in force has been lost since."""
+    before, state = decision.champion_before, decisions.ABANDONED
+    ending = decisions.ending(decision.decision_id, state, before, [f"the registry has lost it: {error}"])
+    put_back = score_runs.put_back_scores_of(database, model_key, str(before), also=[ending])
+    scores = "and rescores with the next night" if put_back is None else f"with its scores of {put_back[1]}"
+    return (
+        f"version {decision.challenger} was to be champion and is gone from the registry: {error}; version"
+        f" {before} stays champion, {scores}"
+    )
+
+
 def complete(database: Database, registry: Registry, model_key: str, decision: Decision) -> ModelVersion:
-    """Let the registry follow a decision that is in force; again is harmless."""
+    """Let the registry follow a decision that is in force, and end what it ends; again is harmless."""
     if decision.challenger is None:
         raise ValueError(f"decision {decision.decision_id} names no version to promote")
     if decision.kind == "roll_back":
         version = registry.rollback(decision.cause, decision.challenger)
+        decisions.end_pair(database, model_key, "roll_back")
     else:
         version = registry.promote(decision.challenger, decision.cause)
         _follow(database, model_key, decision)
-    decisions.finish(database, decision.decision_id, decisions.DONE, decision.challenger)
+    if decision.kind != "nightly":  # a refit is the champion that the shadow is compared with, only younger
+        _end_shadow(database, registry, model_key)
+    _close(database, registry, decision, decisions.DONE, decision.challenger)
     return version
+
+
+def abandon(database: Database, registry: Registry, decision: Decision, reasons: Sequence[str]) -> None:
+    """Close a decision that never came into force; the champion before stays."""
+    told = replace(decision, reasons=[*decision.reasons, *reasons])
+    _close(database, registry, told, decisions.ABANDONED, decision.champion_before)
 
 
 def promote(database: Database, registry: Registry, model_key: str, decision: Decision) -> ModelVersion:
     """Make a version champion without publishing scores: the next night scores with it."""
-    _end_shadow(database, model_key)
     chosen = replace(decision, state=decisions.IN_FORCE, champion_after=decision.challenger)
     number = decisions.record(database, model_key, chosen)
     return complete(database, registry, model_key, replace(chosen, decision_id=number))
@@ -93,10 +116,20 @@ def refuse(
     state : `decisions.REFUSED`, or `decisions.SHADOW` for a challenger to be watched.
     """
     chosen = replace(decision, state=state, champion_after=decision.champion_before)
-    number = decisions.record(database, model_key, chosen)
+    chosen = replace(chosen, decision_id=decisions.record(database, model_key, chosen))
     if decision.challenger is not None:
         registry.set_alias(CHALLENGER, decision.challenger)
-    return replace(chosen, decision_id=number)
+    _tell(registry, chosen)
+    return chosen
+
+
+def fail_shadow(
+    database: Database, registry: Registry, model_key: str, decision: Decision, reasons: Sequence[str]
+) -> None:
+    """Refuse a challenger for what was seen in the shadow."""
+    told = replace(decision, reasons=[*decision.reasons, *reasons])
+    _close(database, registry, told, decisions.REFUSED, decision.champion_before)
+    decisions.end_pair(database, model_key, "shadow")
 
 
 def roll_back(
@@ -142,8 +175,6 @@ def roll_back(
         database, model_key, str(earlier), also=[decisions.insertion(model_key, decision)]
     )
     repair(database, registry, model_key)
-    decisions.end_pair(database, model_key, "roll_back")
-    _end_shadow(database, model_key)
     return registry.show(earlier), found
 
 
@@ -159,9 +190,27 @@ def _follow(database: Database, model_key: str, decision: Decision) -> None:
     decisions.keep_pair(database, model_key, "roll_back", replace(pair, in_use=decision.challenger))
 
 
-def _end_shadow(database: Database, model_key: str) -> None:
+def _end_shadow(database: Database, registry: Registry, model_key: str) -> None:
     """A challenger was compared with another champion: its candidacy is over."""
     found = decisions.in_state(database, model_key, decisions.SHADOW)
     if found is not None:
-        decisions.finish(database, found.decision_id, decisions.ABANDONED, found.champion_before)
+        abandon(database, registry, found, ["another champion than the one it was compared with"])
     decisions.end_pair(database, model_key, "shadow")
+
+
+def _close(
+    database: Database, registry: Registry, decision: Decision, state: str, champion_after: int | None
+) -> None:
+    """Close a decision, after its copy in the registry: one that a crash left open is closed again."""
+    _tell(registry, replace(decision, state=state, champion_after=champion_after))
+    decisions.finish(database, decision.decision_id, state, champion_after, decision.reasons)
+
+
+def _tell(registry: Registry, decision: Decision) -> None:
+    """Leave a copy of a decision with the run of the version that it is about; none where that is gone."""
+    version = decision.challenger or decision.champion_after
+    if version is None:
+        return
+    with contextlib.suppress(RegistryError):
+        run_id = registry.show(version).run_id
+        registry.attach_json(run_id, f"decisions/{decision.decision_id}.json", decision.as_dict())

@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.adapters import replay_record
 from flows.adapters.database import Database
+from flows.adapters.publisher import PublicationRefusedError
 from flows.adapters.settings import Settings
 from flows.gate import NoUsableModelError
 from flows.nightly import run_nightly
@@ -61,7 +62,7 @@ class Story:
     @property
     def n_promoted(self) -> int:
         """How often a challenger became champion."""
-        return sum(one["verdict"] == "promote" for one in self.decisions)
+        return sum(one["verdict"] == "promote" and one["state"] != "abandoned" for one in self.decisions)
 
     @property
     def n_fired(self) -> int:
@@ -106,7 +107,7 @@ def replay(
 def _night(settings: Settings, database: Database, as_of: date) -> ReplayedNight:
     try:
         summary = run_nightly(settings, database, as_of, Progress())
-    except (TooFewConversionsError, NoUsableModelError) as error:
+    except (TooFewConversionsError, NoUsableModelError, PublicationRefusedError) as error:
         return ReplayedNight(as_of, str(error))
     if summary["why_no_model"] is not None:
         return ReplayedNight(as_of, summary["why_no_model"])

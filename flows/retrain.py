@@ -5,12 +5,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows.adapters import decisions, score_runs
+from flows import night_report
+from flows.adapters import decisions
 from flows.adapters.database import Database
+from flows.adapters.memory import PeakMemory
 from flows.adapters.settings import Settings
 from flows.champion import Champion, can_score
-from flows.night import Night, open_night, with_given
-from flows.nightly import load_champion, publish_scores, read, score
+from flows.night import Night, open_night, recorded_run, with_given
+from flows.nightly import judge, load_champion, read, score_and_publish
 from flows.progress import Progress
 from flows.search import search, why_rest
 from flows.watch import watch_data
@@ -28,7 +30,15 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
     reason : the cause, kept with the decision; searches for one cause rest `search_rest_days`.
     as_of : the date; None takes the data's own clock, else today (UTC).
     """
-    with open_night(as_of, records_run=False, patience_seconds=PATIENCE_SECONDS) as night:
+    with (
+        PeakMemory() as memory,
+        open_night(as_of, records_run=False, patience_seconds=PATIENCE_SECONDS) as night,
+    ):
+        if night.is_past:
+            raise LookupError(
+                f"scores of a later date than {night.as_of} are published: a search would change today's"
+                " champion by what was known then; leave out the date"
+            )
         rest = why_rest(night, reason)
         if rest is not None:
             return {"as_of": night.as_of, "reason": reason, "verdict": "rest", "reasons": [rest]}
@@ -43,9 +53,9 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
         night.integrity = tuple(one.reason for one in watched.asks_for("block"))
         found = search(night, sources, champion, reason)
         if found.promotion is not None:
-            night.run = score_runs.start_run(night.database, night.settings.model_key, night.as_of)
-            publish_scores(night, sources, score(night, sources, found), found)
-            score_runs.finish_run(night.database, night.run)
+            with recorded_run(night):
+                found, scores = score_and_publish(night, sources, found)
+                night_report.finish(night, sources, found, scores, judge(night, scores), memory)
         return _summary(night, found)
 
 

@@ -8,7 +8,7 @@ outcomes. So what sales worked with is judged, refits included; tonight's refit,
 30 days ended, is not asked about them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from flows.adapters.registry import RegistryError
 from flows.adapters.score_history import scores_of_dates
 from flows.artefact_checks import problems, segments_of, shift
 from flows.champion import Champion, can_score, probabilities
+from flows.gate import has_rested
 from flows.lead_model import LeadModel
 from flows.monitors.compare import ENOUGH_EVIDENCE, PairState, watch_pair
 from flows.monitors.reading import Reading
@@ -123,17 +124,16 @@ def end_of_shadow(night: "Night", open_leads: OpenLeads, champion: Champion) -> 
     try:
         challenger = _fetched(night, open_leads, decision.challenger)
     except UnableError as error:
-        _refuse(night, champion, decision, str(error))
+        _refuse(night, champion, decision, [str(error)])
         return None
     wrong = _look(night, open_leads, champion, challenger, decision)
     if wrong:
-        _refuse(night, champion, decision, "; ".join(wrong))
-        return None
-    if (night.as_of - decision.as_of).days < night.settings.shadow_days or night.integrity:
-        return None
-    decisions.leave_shadow(night.database, decision.decision_id, champion.version.version)
-    tonight = replace(decision, as_of=night.as_of, champion_before=champion.version.version)
-    return replace(challenger, promotion=tonight)
+        _refuse(night, champion, decision, wrong)
+    elif _is_its_turn(night, decision):
+        decisions.leave_shadow(night.database, decision.decision_id, champion.version.version)
+        tonight = replace(decision, as_of=night.as_of, champion_before=champion.version.version)
+        return replace(challenger, promotion=tonight)
+    return None
 
 
 def _fetched(night: "Night", open_leads: OpenLeads, version: int) -> Champion:
@@ -153,9 +153,17 @@ def _fetched(night: "Night", open_leads: OpenLeads, version: int) -> Champion:
     return found
 
 
-def _refuse(night: "Night", champion: Champion, decision: Decision, why: str) -> None:
-    decisions.finish(night.database, decision.decision_id, decisions.REFUSED, champion.version.version)
-    night.warnings.append(f"version {decision.challenger} failed in the shadow: {why}")
+def _refuse(night: "Night", champion: Champion, decision: Decision, reasons: Sequence[str]) -> None:
+    compared = replace(decision, champion_before=champion.version.version)
+    promotion.fail_shadow(night.database, night.registry, night.settings.model_key, compared, reasons)
+    night.warnings.append(f"version {decision.challenger} failed in the shadow: {'; '.join(reasons)}")
+
+
+def _is_its_turn(night: "Night", decision: Decision) -> bool:
+    """Whether its days in the shadow are over, tonight's data are sound and no roll-back is recent."""
+    is_over = (night.as_of - decision.as_of).days >= night.settings.shadow_days
+    last = decisions.last_roll_back(night.database, night.settings.model_key)
+    return is_over and not night.integrity and has_rested(last, night.as_of)
 
 
 def _look(

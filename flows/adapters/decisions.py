@@ -90,6 +90,7 @@ class Decision:
         """Return JSON-able values."""
         return {
             **vars(self),
+            "inputs": _plain(self.inputs),
             "as_of": self.as_of.isoformat(),
             "reasons": list(self.reasons),
             "decided_at": None if self.decided_at is None else self.decided_at.isoformat(),
@@ -155,15 +156,29 @@ def put_in_force(decision_id: int) -> sa.Executable:
     )
 
 
-def finish(database: Database, decision_id: int, state: str, champion_after: int | None) -> None:
+def ending(
+    decision_id: int, state: str, champion_after: int | None, reasons: Sequence[str] = ()
+) -> sa.Executable:
+    """Build the statement that closes a decision in its final state; no reasons leave those it has."""
+    values: dict[str, Any] = {"state": state, "champion_after": _text(champion_after)}
+    values |= {"reasons": list(reasons)} if reasons else {}
+    return (
+        sa.update(_decision)
+        .where(_decision.c.decision_id == decision_id)
+        .values(finished_at=sa.func.clock_timestamp(), **values)
+    )
+
+
+def finish(
+    database: Database,
+    decision_id: int,
+    state: str,
+    champion_after: int | None,
+    reasons: Sequence[str] = (),
+) -> None:
     """Close a decision in its final state."""
-    values = {"state": state, "champion_after": _text(champion_after)}
     with database.begin(ROLE) as connection:
-        connection.execute(
-            sa.update(_decision)
-            .where(_decision.c.decision_id == decision_id)
-            .values(finished_at=sa.func.clock_timestamp(), **values)
-        )
+        connection.execute(ending(decision_id, state, champion_after, reasons))
 
 
 def leave_shadow(database: Database, decision_id: int, champion_before: int) -> None:

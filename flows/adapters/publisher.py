@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from flows.adapters import score_checks, score_tables
 from flows.adapters.database import Database, DatabaseUnavailableError
 from flows.adapters.score_runs import ROLE, Run
-from flows.adapters.score_storage import file_day, tidy
+from flows.adapters.score_storage import put_on_record, tidy
 
 COPY_ROWS = 50_000
 LOGGER = logging.getLogger(__name__)
@@ -162,17 +162,15 @@ def _check(
 def _replace(connection: sa.Connection, run: Run, frame: pl.DataFrame, before: Night | None) -> None:
     """Write the run beside the others, and its date anew in the history."""
     connection.execute(score_tables.publish_candidate(*(before or (None, None))))
-    file_day(connection, run.model_key, run.run_id, run.as_of)
-    connection.execute(score_tables.supersede(run.model_key, run.as_of))
-    connection.execute(
-        score_tables.change_run(
-            run.run_id,
-            state="published",
-            published_at=sa.func.clock_timestamp(),
-            row_count=frame.height,
-            model_version=frame["model_version"][0],
-            checks=score_checks.names(),
-        )
+    put_on_record(
+        connection,
+        run.model_key,
+        run.run_id,
+        run.as_of,
+        published_at=sa.func.clock_timestamp(),
+        row_count=frame.height,
+        model_version=frame["model_version"][0],
+        checks=score_checks.names(),
     )
 
 

@@ -12,9 +12,9 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +31,7 @@ from flows.lead_model import LeadModel, pandas_input, training_range_dict
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import LoggedModel, Metric
     from mlflow.entities.model_registry import ModelVersion as StoredVersion
     from mlflow.entities.model_registry import RegisteredModel
 
@@ -264,6 +264,61 @@ class Registry:
         is_known = int(champion) in history
         return [*history[: history.index(int(champion)) if is_known else None], int(champion)]
 
+    def prune(self, keep: Collection[int], before: date, most: int) -> list[int]:
+        """Delete versions trained as of an earlier day, oldest first; their runs and metrics stay.
+
+        Files go first: a version that a crash leaves without them is deleted the next time.
+
+        Parameters
+        ----------
+        keep : versions that stay, whatever their age; so do those with an alias.
+        most : how many are deleted at once.
+
+        Returns
+        -------
+        list of int : the versions deleted.
+
+        Raises
+        ------
+        RegistryError
+            If the store does not let them go.
+        """
+        from mlflow.exceptions import MlflowException
+
+        oldest = self._client.search_model_versions(
+            f"name = '{self.model_name}'",
+            max_results=len(keep) + len(self._aliases()) + most,
+            order_by=["version_number ASC"],
+        )
+        stored = {int(version.version): version for version in oldest}
+        gone = [
+            one.version
+            for one in self._with_runs(oldest)
+            if one.version not in keep and not one.aliases and _trained_on(one) < before
+        ][:most]
+        try:
+            for version in gone:
+                self._delete(stored[version])
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"old versions of {self.model_name} cannot be deleted: {error}") from error
+        return gone
+
+    def _delete(self, stored: "StoredVersion") -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        logged = self._logged_models(stored.run_id)
+        for model in logged:
+            get_artifact_repository(model.artifact_location, self.tracking_uri).delete_artifacts()
+        self._client.delete_model_version(self.model_name, stored.version)
+        for model in logged:
+            self._client.delete_logged_model(model.model_id)
+
+    def _logged_models(self, run_id: str | None) -> "list[LoggedModel]":
+        """The models that a run has logged; a version registered by other hands may have no run."""
+        outputs = self._client.get_run(run_id).outputs if run_id else None
+        found = [] if outputs is None else outputs.model_outputs
+        return [self._client.get_logged_model(one.model_id) for one in found]
+
     def load(self, version: int) -> LeadModel:
         """Load the lead model of a version.
 
@@ -391,6 +446,12 @@ class Registry:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._client.set_model_version_tag(self.model_name, str(version), f"{what}_at", now)
         self._client.set_model_version_tag(self.model_name, str(version), f"{what}_because", reason)
+
+
+def _trained_on(version: ModelVersion) -> date:
+    """The night a version is of; the day it was registered where its run does not say."""
+    told = version.params.get("train_as_of")
+    return version.created_at.date() if told is None else date.fromisoformat(told)
 
 
 def _metrics(values: "Mapping[str, float | None]") -> "list[Metric]":

@@ -9,12 +9,9 @@ import sqlalchemy as sa
 
 from flows.adapters import score_tables
 from flows.adapters.database import Database
+from flows.adapters.score_storage import put_on_record
 
-ROLE = "score_writer"
-
-
-class RollBackError(RuntimeError):
-    """There is no earlier run to put in force; the pointer stays where it is."""
+ROLE = score_tables.ROLE
 
 
 @dataclass(frozen=True)
@@ -73,33 +70,16 @@ def date_in_force(database: Database, model_key: str) -> date | None:
     return None if current is None else current.as_of_date
 
 
-def roll_back(database: Database, model_key: str, run_id: int | None = None) -> int:
-    """Put an earlier published run in force: one update of the pointer.
-
-    Parameters
-    ----------
-    run_id : which one; None takes the one published before the run in force.
-
-    Returns
-    -------
-    int : the run now in force.
-
-    Raises
-    ------
-    RollBackError : there is no such run whose scores are still at hand.
-    """
+def newest_date(database: Database, model_key: str) -> date | None:
+    """Return the newest date that scores were ever in force for, whichever are now; None before the first."""
     with database.begin(ROLE) as connection:
-        rows = connection.execute(score_tables.runs_to_fall_back_to(model_key)).all()
-        current = connection.execute(score_tables.current_run(model_key)).first()
-        dates = {row.run_id: row.as_of_date for row in rows}
-        chosen = run_id if run_id is not None else _before(list(dates), current)
-        if chosen not in dates:
-            wanted = f"run {run_id}" if run_id is not None else "nothing older than the run in force"
-            at_hand = ", ".join(map(str, dates)) or "none"
-            raise RollBackError(f"cannot roll {model_key} back: {wanted} is at hand; runs at hand: {at_hand}")
-        connection.execute(score_tables.point_to(model_key, chosen, dates[chosen]))
-        connection.execute(score_tables.notify_published(chosen))
-    return chosen
+        return connection.scalar(score_tables.newest_date(model_key))
+
+
+def versions_at_hand(database: Database, model_key: str) -> set[str]:
+    """Return the model versions whose scores are in force or can be put back without the history."""
+    with database.begin(ROLE) as connection:
+        return set(connection.scalars(score_tables.versions_at_hand(model_key)))
 
 
 def put_back_scores_of(
@@ -107,6 +87,7 @@ def put_back_scores_of(
 ) -> tuple[int, date] | None:
     """Put the newest scores of a model version in force, from the runs at hand or else from the history.
 
+    Where another model's run has replaced them on their date, they are that date's again in the history too.
     Where its scores are in force already nothing moves, so that a second call is harmless.
 
     Parameters
@@ -137,13 +118,8 @@ def _put_back(connection: sa.Connection, model_key: str, model_version: str) -> 
     newest = kept[0]
     if not newest.is_at_hand:
         connection.execute(score_tables.bring_back(newest.run_id, newest.as_of_date))
+    if newest.state == "superseded":
+        put_on_record(connection, model_key, newest.run_id, newest.as_of_date)
     connection.execute(score_tables.point_to(model_key, newest.run_id, newest.as_of_date))
     connection.execute(score_tables.notify_published(newest.run_id))
     return newest.run_id, newest.as_of_date
-
-
-def _before(newest_first: list[int], current: sa.Row[Any] | None) -> int:
-    """The run published just before the current one, or -1."""
-    if current is None or current.run_id not in newest_first:
-        return -1
-    return [*newest_first, -1][newest_first.index(current.run_id) + 1]

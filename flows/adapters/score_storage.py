@@ -1,21 +1,34 @@
 """Room for scores: the history's partition of each day, and what is thrown away when."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from psycopg import sql
 
 from flows.adapters import score_tables
 from flows.adapters.database import Database
-from flows.adapters.score_runs import ROLE
+from flows.adapters.score_tables import ROLE
 
-KEPT_RUNS = 4  # per model: the one in force and three to fall back to
+KEPT_RUNS = 4  # per model: the one in force and three to fall back to; besides, as many that were replaced
 DAYS = """
 SELECT relname
 FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
 WHERE inhparent = 'scoring.lead_score_history'::regclass
 ORDER BY relname
 """
+
+
+def put_on_record(connection: sa.Connection, model_key: str, run_id: int, day: date, **values: Any) -> None:
+    """Make a run at hand the one of its date, in the history and in the record of runs.
+
+    Parameters
+    ----------
+    values : columns of the run to set besides its state.
+    """
+    file_day(connection, model_key, run_id, day)
+    connection.execute(score_tables.supersede(model_key, day))
+    connection.execute(score_tables.change_run(run_id, state="published", **values))
 
 
 def file_day(connection: sa.Connection, model_key: str, run_id: int, day: date) -> None:
@@ -55,15 +68,22 @@ def tidy(database: Database, model_key: str) -> None:
         )
 
 
-def drop_history(database: Database, before: date) -> list[str]:
+def drop_history(database: Database, before: date, most: int | None = None) -> list[str]:
     """Drop the history of days before a date; today's scores and those to fall back to are kept elsewhere.
+
+    It waits for nobody: where somebody reads the history it fails and drops nothing.
+
+    Parameters
+    ----------
+    most : how many days are dropped at once, oldest first; None drops all.
 
     Returns
     -------
     list of str : names of the partitions dropped.
     """
     with database.connect(ROLE) as connection:
-        names = [name for (name,) in connection.execute(DAYS) if name < _partition_name(before)]
+        names = [name for (name,) in connection.execute(DAYS) if name < _partition_name(before)][:most]
+        connection.execute("SET LOCAL lock_timeout = '1s'")
         for name in names:
             connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("scoring", name)))
     return names

@@ -10,6 +10,8 @@ metadata = sa.MetaData(schema="scoring")
 TIME = TIMESTAMP(timezone=True)
 
 REQUIRED_COLUMNS = ("lead_id", "status", "probability", "score", "model_version", "data_as_of", "scored_at")
+ROLE = "score_writer"
+WERE_IN_FORCE = ("published", "superseded")
 STEADY_POINTS = 2  # a score that moves by no more than this is called steady
 
 
@@ -196,35 +198,36 @@ def append_run(partition: sa.Table, run_id: int) -> sa.Insert:
 
 
 def delete_old_runs(model_key: str, kept: int) -> sa.Delete:
-    """Delete the scores of runs too old to fall back to: all but the newest `kept` and the one in force."""
-    newest = (
-        sa.select(score_run.c.run_id)
-        .where(score_run.c.model_key == model_key, score_run.c.state == "published")
-        .order_by(score_run.c.published_at.desc())
-        .limit(kept)
+    """Delete the scores of runs too old to fall back to.
+
+    Left are the one in force, the newest `kept`, and as many of those that another model's run of the same
+    date replaced: they are the last of their model, and no history has them.
+    """
+    later = score_run.alias()
+    is_last = ~sa.exists().where(
+        later.c.model_key == score_run.c.model_key,
+        later.c.model_version == score_run.c.model_version,
+        later.c.state.in_(WERE_IN_FORCE),
+        later.c.run_id > score_run.c.run_id,
+    )
+    of_model = sa.select(score_run.c.run_id).where(score_run.c.model_key == model_key)
+    newest, replaced = (
+        of_model.where(wanted).order_by(score_run.c.published_at.desc()).limit(kept)
+        for wanted in (score_run.c.state == "published", sa.and_(score_run.c.state == "superseded", is_last))
     )
     in_force = sa.select(score_pointer.c.run_id).where(score_pointer.c.model_key == model_key)
     return sa.delete(lead_score_published).where(
         lead_score_published.c.model_key == model_key,
         lead_score_published.c.run_id.not_in(newest),
+        lead_score_published.c.run_id.not_in(replaced),
         lead_score_published.c.run_id.not_in(in_force),
     )
 
 
-def runs_to_fall_back_to(model_key: str) -> sa.Executable:
-    """Published runs whose scores are still at hand, newest first: run_id, as_of_date and model_version."""
-    rows = sa.exists().where(lead_score_published.c.run_id == score_run.c.run_id)
-    return (
-        sa.select(score_run.c.run_id, score_run.c.as_of_date, score_run.c.model_version)
-        .where(score_run.c.model_key == model_key, score_run.c.state == "published", rows)
-        .order_by(score_run.c.published_at.desc())
-    )
-
-
 def runs_of_version(model_key: str, model_version: str) -> sa.Executable:
-    """Published runs of a model version whose scores are kept, newest date first.
+    """Runs of a model version that were in force once and whose scores are kept, newest date first.
 
-    Columns run_id, as_of_date and is_at_hand: among the published scores, else only in the history.
+    Columns run_id, as_of_date, state and is_at_hand: among the published scores, else only in the history.
     """
     at_hand = sa.exists().where(lead_score_published.c.run_id == score_run.c.run_id)
     in_history = sa.exists().where(
@@ -232,11 +235,11 @@ def runs_of_version(model_key: str, model_version: str) -> sa.Executable:
         lead_score_history.c.run_id == score_run.c.run_id,
     )
     return (
-        sa.select(score_run.c.run_id, score_run.c.as_of_date, at_hand.label("is_at_hand"))
+        sa.select(score_run.c.run_id, score_run.c.as_of_date, score_run.c.state, at_hand.label("is_at_hand"))
         .where(
             score_run.c.model_key == model_key,
             score_run.c.model_version == model_version,
-            score_run.c.state == "published",
+            score_run.c.state.in_(WERE_IN_FORCE),
             sa.or_(at_hand, in_history),
         )
         .order_by(score_run.c.as_of_date.desc(), score_run.c.run_id.desc())
@@ -246,6 +249,19 @@ def runs_of_version(model_key: str, model_version: str) -> sa.Executable:
 def bring_back(run_id: int, as_of: date) -> sa.Insert:
     """Copy a run from the history to the published scores."""
     return sa.insert(lead_score_published).from_select(list(SCORE_COLUMNS), scores_of(run_id, as_of))
+
+
+def versions_at_hand(model_key: str) -> sa.Select[tuple[str]]:
+    """Model versions of the runs among the published scores."""
+    at_hand = sa.exists().where(lead_score_published.c.run_id == score_run.c.run_id)
+    return sa.select(score_run.c.model_version).where(score_run.c.model_key == model_key, at_hand).distinct()
+
+
+def newest_date(model_key: str) -> sa.Select[tuple[date]]:
+    """The newest date of a published run."""
+    return sa.select(sa.func.max(score_run.c.as_of_date)).where(
+        score_run.c.model_key == model_key, score_run.c.state == "published"
+    )
 
 
 def current_run(model_key: str) -> sa.Executable:

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     page_mail_to, smtp_url : who gets pages by mail, through `smtp://USER:PASSWORD@HOST:PORT` or `smtps://`.
     search_rest_days : at most one search for a better recipe within so many days for each cause.
     shadow_days : a new recipe is watched beside the champion for so long before it takes over; 0: at once.
+    history_days : published scores are kept for so long after the outcome of their leads is known.
     """
 
     model_config = SettingsConfigDict(
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     search_rest_days: int = Field(default=7, ge=0)
     shadow_days: int = Field(default=7, ge=0)
+    history_days: int = Field(default=365, ge=91)
     random_state: int = 7
     n_threads: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
 

@@ -27,6 +27,7 @@ app = App(
 )
 
 Reason = Annotated[str, Parameter(help="Why, in words; kept with the version.")]
+UNTIL_RESCORED = "the published ones stay until the next night rescores, or `leadscore score`"
 _SHOWN_METRICS = ("average_precision", "roc_auc", "lift_at_10pct")
 
 
@@ -58,7 +59,7 @@ def show(version: int, *, output: Output = DEFAULT_OUTPUT) -> Answer:
 
 @app.command
 def promote(version: int, *, reason: Reason = "by hand", output: Output = DEFAULT_OUTPUT) -> Answer:
-    """Make a version the champion: the next night scores with it.
+    """Make a version the champion: the next night, or `leadscore score`, scores with it.
 
     Example: leadscore models promote 3 --reason "better on the new region"
     """
@@ -78,7 +79,8 @@ def promote(version: int, *, reason: Reason = "by hand", output: Output = DEFAUL
             champion_before=None if before is None else before.version,
             challenger=version,
         )
-        return _one(promotion.promote(database, registry, settings.model_key, decision))
+        champion = promotion.promote(database, registry, settings.model_key, decision)
+        return _one(champion, scores=f"{UNTIL_RESCORED}: until then they are another version's")
 
 
 @app.command
@@ -120,18 +122,15 @@ def decisions(
 
 
 def _date(settings: Settings, database: Database) -> date:
-    """The night whose scores are in force; today before the first."""
-    from flows.adapters.score_runs import date_in_force
+    """The newest night; a roll-back leaves an older one in force. Today before the first."""
+    from flows.adapters.score_runs import newest_date
 
-    return date_in_force(database, settings.model_key) or datetime.now(UTC).date()
+    return newest_date(database, settings.model_key) or datetime.now(UTC).date()
 
 
 def _what_happened(version: int, found: tuple[int, date] | None) -> str:
     if found is None:
-        return (
-            f"none of version {version} are kept: the published ones stay until the next night rescores,"
-            " or `leadscore score`"
-        )
+        return f"none of version {version} are kept: {UNTIL_RESCORED}"
     return f"those of {found[1]} (run {found[0]}), made by version {version}, are in force"
 
 

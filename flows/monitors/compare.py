@@ -107,25 +107,18 @@ def judge(
     is_new_recipe: bool,
     as_of: date,
     last_recipe_change: date | None = None,
-    e_value: float = 0.0,
 ) -> Verdict:
     """Apply the rules of promotion.
 
     The same recipe, fitted anew, must not be worse: lower bound of the log-loss gain above -0.5 % and
-    precision within one standard error. A new recipe must be better: lower bound above 0 or an e-value of 20,
-    and the last recipe change at least 14 days ago.
-
-    Parameters
-    ----------
-    e_value : of the challenger's shadow run (`watch_pair` with the roles exchanged), if there was one.
+    precision within one standard error. A new recipe must be better: lower bound above 0, and the last recipe
+    change at least 14 days ago.
     """
     gain, error = comparison.precision_gain, comparison.precision_error
     if is_new_recipe:
         rest = as_of - timedelta(days=RECIPE_REST_DAYS)
         checks = {
-            "better: lower bound of the log-loss gain above 0, or e-value of 20": (
-                comparison.log_loss_gain_lower > 0 or e_value >= ENOUGH_EVIDENCE
-            ),
+            "better: lower bound of the log-loss gain above 0": comparison.log_loss_gain_lower > 0,
             "no recipe change within 14 days": last_recipe_change is None or last_recipe_change <= rest,
         }
     else:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flows.adapters import score_checks, score_tables
 from flows.adapters.database import Database
 from flows.adapters.publisher import PublicationFailedError, PublicationRefusedError, publish
-from flows.adapters.score_runs import RollBackError, Run, fail_run, finish_run, roll_back, start_run
+from flows.adapters.score_runs import Run, fail_run, finish_run, start_run
 from flows.adapters.score_storage import KEPT_RUNS, drop_history
 
 KEY = "lead-conversion"
@@ -185,18 +185,6 @@ def test_history_can_be_shortened(database: Database, owner: psycopg.Connection)
     assert len(drop_history(database, before=date(2026, 5, 3))) == 2
     left = owner.execute("SELECT DISTINCT as_of_date FROM scoring.lead_score_history").fetchall()
     assert left == [(date(2026, 5, 3),)]
-
-
-def test_roll_back_is_one_step_and_can_name_a_run(database: Database, owner: psycopg.Connection):
-    runs = [publish_day(database, date(2026, 5, day), make_scores()) for day in (1, 2, 3)]
-    assert roll_back(database, KEY) == runs[1].run_id
-    assert current(owner)[1:] == (runs[1].run_id, runs[1].run_id)
-    assert roll_back(database, KEY) == runs[0].run_id
-    with pytest.raises(RollBackError, match="nothing older than the run in force"):
-        roll_back(database, KEY)
-    assert roll_back(database, KEY, runs[2].run_id) == runs[2].run_id
-    with pytest.raises(RollBackError, match="run 999999 is at hand"):
-        roll_back(database, KEY, 999999)
 
 
 def test_listeners_hear_of_it(database: Database):

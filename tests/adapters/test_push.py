@@ -15,8 +15,9 @@ from psycopg.rows import dict_row
 
 from flows.adapters.database import Database
 from flows.adapters.publisher import publish
-from flows.adapters.score_runs import roll_back, start_run
+from flows.adapters.score_runs import start_run
 from flows.adapters.score_storage import drop_history
+from flows.adapters.score_tables import ROLE, point_to
 
 KEY = "lead-conversion"
 NOON = datetime(2026, 5, 3, 12, tzinfo=UTC)
@@ -34,8 +35,10 @@ def row(lead_id: str, score: int | None, **columns: Any) -> dict[str, Any]:
     return known | texts | {"model_version": "7", "data_as_of": NOON, "scored_at": NOON} | columns
 
 
-def put_in_force(database: Database, day: int, rows: list[dict[str, Any]]) -> None:
-    publish(database, start_run(database, KEY, date(2026, 5, day)), pl.DataFrame(rows))
+def put_in_force(database: Database, day: int, rows: list[dict[str, Any]]) -> int:
+    run = start_run(database, KEY, date(2026, 5, day))
+    publish(database, run, pl.DataFrame(rows))
+    return run.run_id
 
 
 @pytest.fixture(autouse=True)
@@ -66,14 +69,17 @@ def test_only_what_changed_since_is_told(database: Database, reader: psycopg.Con
     first = moved_at(reader)
     assert changed(reader, EVER) == dict.fromkeys(["same", "moves", "opts out", "goes"], True)
     assert changed(reader, first) == {}
-    put_in_force(database, 2, [row("same", 50), row("moves", 60), row("opts out", None), row("comes", 50)])
+    run = put_in_force(
+        database, 2, [row("same", 50), row("moves", 60), row("opts out", None), row("comes", 50)]
+    )
     second = moved_at(reader)
     moved = {"same": True, "moves": True, "opts out": True, "goes": False, "comes": True}
     assert changed(reader, first) == moved  # the trend of `same` went from new to steady
     put_in_force(database, 3, [row("same", 50), row("moves", 60), row("opts out", None), row("comes", 50)])
     assert changed(reader, second) == {"moves": True, "comes": True}  # both are steady now
     third = moved_at(reader)
-    roll_back(database, KEY)
+    with database.begin(ROLE) as connection:
+        connection.execute(point_to(KEY, run, date(2026, 5, 2)))
     assert changed(reader, third) == {"moves": True, "comes": True}
     assert changed(reader, moved_at(reader)) == {}
     assert changed(reader, second) == {}

@@ -145,6 +145,32 @@ def test_artefacts_are_complete_and_hold_no_pickle_and_no_password(
     assert {"leadscore", "numba", "polars", "mlflow"} <= set(packages)
 
 
+def test_old_versions_go_with_their_files_oldest_first_and_their_runs_stay(
+    settings: Settings, server: Database, model: LeadModel, record: RunRecord
+) -> None:
+    root = settings.root / "mlflow" / "pruned"
+    registry = Registry(tracking_uri(settings, server), root, "pruned")
+    night = replace(model.training_range, as_of=date(2026, 3, 20))
+    old = [registry.log_run(model, record) for _ in range(5)]
+    young = registry.log_run(replace(model, training_range=night), record)
+    champion, challenger, kept, *rest = (one.version for one in old)
+    registry.promote(champion, "first")
+    registry.set_alias(CHALLENGER, challenger)
+    assert registry.prune({kept}, date(2026, 3, 1), 20) == [], "as old as that day is young enough"
+    assert registry.prune({kept}, date(2026, 3, 2), 1) == rest[:1]
+    assert registry.prune({kept}, date(2026, 3, 2), 20) == rest[1:]
+    assert registry.prune({kept}, date(2026, 3, 2), 20) == []
+    left = [young.version, kept, challenger, champion]
+    assert [one.version for one in registry.list_versions()] == left
+    assert [registry.load(version).training_range.n_rows for version in left] == [400] * 4
+    boosters = list(root.rglob("booster.pkb"))
+    assert len(boosters) == 4
+    run = registry._client.get_run(old[-1].run_id)
+    assert run.data.metrics["average_precision"] == 0.4
+    with pytest.raises(RegistryError, match="has no version"):
+        registry.show(rest[0])
+
+
 def test_rollback_returns_to_each_earlier_champion_in_turn(
     registry: Registry, model: LeadModel, record: RunRecord
 ) -> None:

@@ -17,8 +17,9 @@ import sql as sql_files
 from features.sources import Datetime, Sources, conform, empty_frame
 from flows.adapters.database import Database
 from flows.adapters.publisher import publish
-from flows.adapters.score_runs import roll_back, start_run
+from flows.adapters.score_runs import start_run
 from flows.adapters.score_storage import drop_history
+from flows.adapters.score_tables import ROLE, point_to
 from flows.adapters.worklist import copy_facts
 
 KEY = "lead-conversion"
@@ -314,7 +315,8 @@ def test_the_lists_follow_a_roll_back(database, owner):
     worse = make_scores(probability=pl.col("probability").reverse(), score=pl.col("score").reverse())
     put_in_force(database, worse, make_sources(owner=[ANN]), DAY + timedelta(days=1))
     assert leads(owner)[0] == "L0399"
-    roll_back(database, KEY)
+    with database.begin(ROLE) as connection:
+        connection.execute(point_to(KEY, first, DAY))
     rows = worklist(owner)
     assert (rows[0]["lead_id"], rows[0]["run_id"], rows[0]["as_of_date"]) == ("L0000", first, DAY)
 

@@ -119,6 +119,25 @@ def test_refits_that_follow_the_world_are_promoted_within_eight_weeks(past, befo
     assert became < 0.9 * was
 
 
+@pytest.mark.parametrize("is_flipped", [False, True], ids=["open leads won", "early wins flipped"])
+def test_wins_of_the_newest_weeks_that_are_made_up_are_told(past, before, is_flipped):
+    """A model that learns from open leads fits them: only the past at the same age speaks against them."""
+    night, _, facts = before
+    then = night + timedelta(weeks=4)
+    labels = past.labels
+    elapsed, is_open = (
+        labels.elapsed(then),
+        ~labels.is_settled(then) & (labels.snapshots < np.datetime64(then)),
+    )
+    days = np.where(is_open, elapsed / 2, labels.win_days)
+    if is_flipped:
+        days = np.where(labels.is_won(then) & ~labels.is_mature(then), np.inf, days)
+    broken = replace(past, labels=replace(labels, win_days=days))
+    rows = night_rows(known(broken, then), Settings(), open_on(past, then))
+    (said,) = differences(facts, rows)
+    assert "early wins" in said
+
+
 def test_the_champion_may_be_old_and_broken_data_still_show(past, before):
     """Five months after the change the past is as it was, unless tonight's data say otherwise."""
     night, _, facts = before

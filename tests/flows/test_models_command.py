@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.adapters import score_runs
+from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database, exclusive
 from flows.adapters.publisher import publish
 from flows.adapters.registry import CHAMPION, Registry, open_registry
@@ -131,6 +131,25 @@ def test_a_rerun_after_a_crash_between_the_steps_goes_back_one_champion_only(
     assert (status, answer["version"], answer["scores_in_force"]["run_id"]) == (0, first, put_back)
     assert in_force(database)[0] == put_back
     assert registry.champion_history()[-2:] == [oldest, first]
+
+
+def test_the_rest_after_repeated_roll_backs_counts_from_the_newest_night(database, registry, rollback, model):
+    for day in (1, 2, 30):
+        publish_night(database, day, champion(registry, model))
+    assert [rollback()[1]["scores_in_force"]["as_of"] for _ in range(2)] == ["2026-05-02", "2026-05-01"]
+    assert decisions.last_roll_back(database, "lead-conversion") == date(2026, 5, 30)
+
+
+def test_a_promotion_by_hand_says_that_the_scores_are_another_models(
+    database, registry, rollback, model, capsys
+):
+    first = champion(registry, model)
+    publish_night(database, 1, first)
+    second = registry.log_run(model, RunRecord("night", {}, {}, "0" * 64)).version
+    assert main(["models", "promote", str(second), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["version"], in_force(database)[2]) == (second, str(first))
+    assert "the published ones stay until the next night rescores" in answer["scores"]
 
 
 def test_no_earlier_champion_changes_nothing(database, settings, rollback, model, monkeypatch):

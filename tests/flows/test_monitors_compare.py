@@ -85,12 +85,6 @@ def test_recipes_rest_for_fourteen_days():
     assert judge(result, is_new_recipe=False, as_of=AS_OF, last_recipe_change=AS_OF).is_promoted
 
 
-def test_an_e_value_of_twenty_stands_in_for_the_backtest():
-    result = compare(*losses(6, 0.0))
-    assert not judge(result, is_new_recipe=True, as_of=AS_OF, e_value=19).is_promoted
-    assert judge(result, is_new_recipe=True, as_of=AS_OF, e_value=20).is_promoted
-
-
 def test_worse_precision_stops_a_better_loss():
     champion, challenger, rows = losses(7, 0.05)
     precision = np.linspace(0.3, 0.4, 16)

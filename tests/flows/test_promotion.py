@@ -1,11 +1,13 @@
 """Promotion and roll-back on a real registry and real tables: any crash leaves one consistent champion."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,12 +16,15 @@ import pytest
 from flows import promotion
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
-from flows.adapters.decisions import Decision
+from flows.adapters.decisions import Decision, Pair
 from flows.adapters.publisher import publish
 from flows.adapters.registry import CHALLENGER, CHAMPION, Registry, RegistryError, open_registry
 from flows.adapters.run_files import RunRecord
 from flows.adapters.score_storage import KEPT_RUNS
+from flows.housekeeping import tidy_up
 from flows.lead_model import LeadModel
+from flows.night import Night
+from flows.progress import Progress
 from tests.flows.small_models import tiny_model
 
 KEY = "lead-conversion"
@@ -97,7 +102,7 @@ def crash(*_: object, **__: object) -> None:
 
 STEPS: dict[str, tuple[str, bool]] = {
     "flows.adapters.publisher._stage": ("before the scores are staged", False),
-    "flows.adapters.publisher.file_day": ("inside the transaction", False),
+    "flows.adapters.publisher.put_on_record": ("inside the transaction", False),
     "flows.promotion.complete": ("between the scores and the registry", True),
     "flows.adapters.registry.Registry._write_history": ("before the alias", True),
     "flows.adapters.registry.Registry._explain": ("after the alias", True),
@@ -173,6 +178,12 @@ def wait_for_its_sessions(database: Database) -> None:
             time.sleep(0.01)
 
 
+def in_shadow(database: Database, registry: Registry, champion: int, version: int) -> None:
+    said = replace(challenge(2, champion, version), kind="search", verdict="shadow")
+    promotion.refuse(database, registry, KEY, said, decisions.SHADOW)
+    decisions.keep_pair(database, KEY, "shadow", Pair(champion, version, date(2026, 5, 2)))
+
+
 ROLL_BACK_STEPS: dict[str, Callable[[int, int], int]] = {
     "flows.adapters.score_runs._put_back": lambda first, second: second,
     "flows.adapters.registry.Registry.rollback": lambda first, second: first,
@@ -188,6 +199,7 @@ def test_a_roll_back_that_crashes_at_any_step_leaves_one_champion(
     first, second = logged(registry, model), logged(registry, model)
     night(database, registry, 1, first)
     night(database, registry, 2, second)
+    in_shadow(database, registry, second, first)
     with monkeypatch.context() as patch:
         patch.setattr(step, crash)
         with pytest.raises(Crash):
@@ -195,6 +207,10 @@ def test_a_roll_back_that_crashes_at_any_step_leaves_one_champion(
     promotion.repair(database, registry, KEY)
     expected = ROLL_BACK_STEPS[step](first, second)
     assert champion_and_scores(database, registry) == (expected, expected)
+    is_back = expected == first
+    watched = [decisions.pair_of(database, KEY, purpose) is None for purpose in ("roll_back", "shadow")]
+    assert watched == [is_back, is_back]
+    assert (decisions.in_state(database, KEY, decisions.SHADOW) is None) == is_back
 
 
 def test_a_roll_back_restores_ten_thousand_scores_from_history_within_seconds(database, registry, model):
@@ -222,8 +238,13 @@ def test_a_champion_gone_from_the_registry_is_not_promoted(database, registry, m
     decisions.record(database, KEY, challenge(2, first, 99))
     with database.begin(score_runs.ROLE) as connection:
         connection.execute(decisions.put_in_force(decisions.newest(database, KEY)[0].decision_id))
+    run = score_runs.start_run(database, KEY, date(2026, 5, 2))
+    publish(database, run, scores(99))
     assert "gone from the registry" in promotion.repair(database, registry, KEY)
-    assert registry.get(CHAMPION).version == first
+    assert champion_and_scores(database, registry) == (first, first)
+    last = decisions.newest(database, KEY)[0]
+    assert (last.state, last.champion_after) == (decisions.ABANDONED, first)
+    assert "has no version 99" in last.reasons[0]
     with pytest.raises(RegistryError):
         registry.show(99)
 
@@ -272,3 +293,100 @@ def test_five_old_champions_can_return_each_with_its_scores(database, registry, 
         assert champion_and_scores(database, registry) == (expected, expected)
     with pytest.raises(RegistryError, match="no earlier champion"):
         promotion.roll_back(database, registry, KEY, date(2026, 5, 9), "worse")
+
+
+def filed(database: Database, day: int) -> list[tuple[str, int]]:
+    """Versions in the history of a day, with their rows."""
+    with database.connect() as connection:
+        return connection.execute(
+            "SELECT model_version, count(*) FROM scoring.lead_score_history WHERE as_of_date = %s GROUP BY 1",
+            [date(2026, 5, day)],
+        ).fetchall()
+
+
+def test_a_promotion_of_the_same_day_can_be_taken_back(database, registry, model):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    night(database, registry, 1, second)
+    assert filed(database, 1) == [(str(second), 3)]
+    _, found = promotion.roll_back(database, registry, KEY, date(2026, 5, 1), "worse")
+    assert found[1] == date(2026, 5, 1)
+    assert champion_and_scores(database, registry) == (first, first)
+    assert filed(database, 1) == [(str(first), 3)], "a day has one row for each lead: the one in force"
+    assert promotion.repair(database, registry, KEY) is None
+
+
+def test_scores_of_a_champion_that_one_day_replaced_are_kept_while_newer_nights_are(
+    database, registry, model
+):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    night(database, registry, 1, second)
+    for day in range(2, 4 + KEPT_RUNS):
+        night(database, registry, day, second)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 9), "worse")
+    assert champion_and_scores(database, registry) == (first, first)
+
+
+def copies(registry: Registry, version: int) -> list[dict]:
+    """The decisions kept with a version's run, oldest first."""
+    folder = registry.artifact_root / registry.show(version).run_id / "artifacts" / "decisions"
+    return [json.loads(path.read_text()) for path in sorted(folder.iterdir(), key=lambda one: int(one.stem))]
+
+
+def test_every_decision_lies_with_its_version_as_it_ended(database, registry, model):
+    first, second, third = (logged(registry, model) for _ in range(3))
+    night(database, registry, 1, first)
+    by_hand = replace(challenge(2, first, second), kind="by_hand", inputs={"gain": float("nan"), "n": 2})
+    promotion.promote(database, registry, KEY, by_hand)
+    in_shadow(database, registry, second, third)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 3), "worse")
+    promotion.refuse(database, registry, KEY, replace(challenge(4, first, 0), challenger=None))
+    assert [(one["kind"], one["state"], one["champion_after"]) for one in copies(registry, first)] == [
+        ("nightly", "done", first),
+        ("roll_back", "done", first),
+        ("nightly", "refused", first),
+    ]
+    (promoted,) = copies(registry, second)
+    assert (promoted["state"], promoted["inputs"]) == ("done", {"gain": None, "n": 2})
+    (left,) = copies(registry, third)
+    assert left["state"] == "abandoned"
+    assert left["reasons"] == ["another champion than the one it was compared with"]
+    stored = {(one.decision_id, one.state) for one in decisions.newest(database, KEY)}
+    told = [one for version in (first, second, third) for one in copies(registry, version)]
+    assert {(one["decision_id"], one["state"]) for one in told} == stored
+
+
+def test_versions_that_nothing_can_need_again_go(settings, database, registry, model):
+    """Champion 2 is too long ago; 1 is what the champion is watched against, 9 was refused before 10."""
+    versions = [logged(registry, model) for _ in range(10)]
+    for day, version in enumerate(versions[:8], start=1):
+        night(database, registry, day, version)
+    for refused in versions[8:]:
+        promotion.refuse(database, registry, KEY, challenge(10, 8, refused))
+    today = Night(settings, database, Progress(), registry, date(2026, 5, 16))
+    tidy_up(today)
+    assert [one.version for one in registry.list_versions()] == [10, 8, 7, 6, 5, 4, 3, 1]
+    assert today.warnings == []
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 10), "worse", to=3)
+    assert champion_and_scores(database, registry) == (3, 3)
+
+
+def test_scores_of_long_ago_go_a_few_days_each_night(settings, database, registry, model):
+    for day in range(1, 29):
+        run = score_runs.start_run(database, KEY, date(2026, 5, day))
+        publish(database, run, scores(1))
+    kept = settings.maturity + timedelta(days=settings.history_days)
+    late = Night(settings, database, Progress(), registry, date(2026, 5, 28) + kept)
+    days = []
+    for _ in range(3):
+        tidy_up(late)
+        with database.connect() as connection:
+            query = "SELECT count(DISTINCT as_of_date) FROM scoring.lead_score_history"
+            days += connection.execute(query).fetchone()
+    assert days == [8, 1, 1]
+    with database.connect() as connection, connection.cursor() as reader:
+        reader.execute("SELECT count(*) FROM scoring.lead_score_history")
+        late.as_of += timedelta(days=1)
+        tidy_up(late)
+    assert "old models and scores stay until the next night" in late.warnings[0], "a reader is not waited for"

@@ -8,14 +8,16 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
+from psycopg.rows import dict_row
 
-from flows import fitting, leakage, nightly, search
+from flows import fitting, gate, leakage, nightly, search
 from flows.adapters import decisions
+from flows.adapters.publisher import PublicationRefusedError
 from flows.adapters.registry import CHALLENGER, open_registry
 from flows.adapters.source_reader import read_sources
 from flows.backtest import backtest, best, of_recipe, origins
 from flows.dataset import history
-from flows.nightly import run_nightly, run_training
+from flows.nightly import run_nightly, run_scoring, run_training
 from flows.progress import Progress
 from flows.recipes import MATURE, SOFT, Recipe, recipe_named, recipe_of
 from flows.retrain import run_retraining
@@ -122,6 +124,39 @@ def test_a_search_records_its_candidates_and_rests_for_a_week(settings, simulate
     assert again["verdict"] == "rest"
 
 
+def recorded(database) -> dict:
+    """The newest run as it is recorded."""
+    query = "SELECT * FROM scoring.score_run ORDER BY run_id DESC LIMIT 1"
+    with database.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query).fetchone()
+
+
+def test_a_promotion_whose_scores_are_refused_is_given_up(settings, simulated, night, monkeypatch):
+    """The gate let it through; the publisher finds nine leads of ten converting."""
+    champion, scored = night["model_version"], nightly.score_open_leads
+
+    def inflated(*given):
+        scores, is_champion = scored(*given), given[4] == champion
+        return scores if is_champion else scores.with_columns(pl.col("probability") * 0.1 + 0.85)
+
+    make_poor(monkeypatch, settings.recipe, [MATURE])
+    monkeypatch.setattr(nightly, "score_open_leads", inflated)
+    at_once = settings.model_copy(update={"shadow_days": 0})
+    found = run_retraining(at_once, simulated, CLOCK, "refused", Progress())
+    assert (found["verdict"], found["state"]) == ("promote", "abandoned")
+    assert "scores failed their checks" in found["reasons"][0]
+    assert "is not promoted: scores failed their checks" in found["warnings"][-1]
+    assert str(found["champion"]) == champion
+    assert str(open_registry(settings, simulated).get("champion").version) == champion
+    assert scores_in_force(simulated) == {champion}
+    assert (recorded(simulated)["state"], recorded(simulated)["as_of_date"]) == ("published", CLOCK)
+    monkeypatch.setattr(nightly, "score_open_leads", lambda *given: inflated(*given[:4], "x", *given[5:]))
+    with pytest.raises(PublicationRefusedError):
+        run_retraining(at_once, simulated, CLOCK, "both refused", Progress())
+    assert recorded(simulated)["state"] == "failed"
+    assert scores_in_force(simulated) == {champion}
+
+
 def make_poor(monkeypatch, champion: str, others: list[Recipe]) -> None:
     """Make the champion's recipe look poor beside others; everything after the backtest is as always."""
 
@@ -140,6 +175,11 @@ def test_a_better_candidate_takes_over_with_its_scores(settings, simulated, nigh
     assert found["recipe"]["name"] == "mature" != settings.recipe
     registry = open_registry(settings, simulated)
     assert registry.get("champion").version == found["challenger"]
+    run = recorded(simulated)
+    assert (run["state"], run["error"], run["model_version"]) == ("published", None, str(found["challenger"]))
+    assert run["inputs"]["mlflow_run_id"] == registry.get("champion").run_id
+    assert run["counts"]["n_scored"] > 0
+    assert list((settings.root / "reports").glob(f"{CLOCK}-run{run['run_id']}.html"))
     assert scores_in_force(simulated) == {str(found["challenger"])}
     assert registry.get(CHALLENGER) is None or registry.get(CHALLENGER).version != found["challenger"]
     make_poor(monkeypatch, "mature", [SOFT])
@@ -194,6 +234,24 @@ def test_a_poisoned_night_never_promotes(settings, simulated, night, monkeypatch
     stored = decisions.newest(simulated, settings.model_key, 1)[0]
     assert (stored.verdict, stored.state) == ("refuse", "refused")
     assert stored.reasons
+
+
+def test_a_date_of_the_past_moves_nobody(settings, simulated, night, monkeypatch):
+    """Whatever the gate says of its model: a champion knows the newest day."""
+    registry, past = open_registry(settings, simulated), CLOCK + timedelta(days=4)
+    champion = registry.get("champion").version
+    run_scoring(settings, simulated, past + timedelta(days=1), Progress())
+    in_force = recorded(simulated)["run_id"]
+    monkeypatch.setattr(gate, "decide", lambda *_, **__: gate.GateDecision(True, (), {}))
+    trained = run_training(settings, simulated, past, Progress())
+    scored = run_nightly(settings, simulated, past, Progress())
+    assert {trained["model_version"], scored["model_version"]} == {str(champion)}
+    assert registry.get("champion").version == champion
+    assert decisions.newest(simulated, settings.model_key) == []
+    with simulated.connect() as connection:
+        assert connection.execute("SELECT run_id FROM scoring.score_pointer").fetchall() == [(in_force,)]
+    with pytest.raises(LookupError, match="scores of a later date"):
+        run_retraining(settings, simulated, past, "of the past", Progress())
 
 
 def _poison(sources, poison):

@@ -224,6 +224,17 @@ def test_a_challenger_takes_over_after_seven_days_in_the_shadow(night, sources, 
     assert watched == Pair(version, first, CLOCK + timedelta(days=1)), "from its first scores on"
 
 
+def test_nobody_leaves_the_shadow_within_fourteen_days_of_a_roll_back(night, sources, good):
+    key = night.settings.model_key
+    (first,) = champions(night, good)
+    version = in_shadow(night, first, good, days=8)
+    champion, day = Champion(good, night.registry.show(first)), CLOCK - timedelta(days=13)
+    decisions.record(night.database, key, Decision(day, "roll_back", "promote", "done", "worse", None, first))
+    assert end_of_shadow(night, night.open_leads(sources), champion) is None
+    night.as_of = CLOCK + timedelta(days=1)
+    assert end_of_shadow(night, night.open_leads(sources), champion).version.version == version
+
+
 def test_a_challenger_that_sales_could_not_be_shown_leaves_the_shadow(night, sources, good, bad):
     (first,) = champions(night, good)
     version = in_shadow(night, first, bad, days=7)
