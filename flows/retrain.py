@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows import alarms
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
 from flows.adapters.settings import Settings
@@ -25,27 +26,29 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    reason : the cause, kept with the decision; searches for one cause rest `search_rest_days`.
+    reason : the cause, kept with the decision; searches that monitors ask for rest `search_rest_days`.
     as_of : the date; None takes the data's own clock, else today (UTC).
     """
     with open_night(as_of, records_run=False, patience_seconds=PATIENCE_SECONDS) as night:
+        sources = read(night)
+        watched = watch_data(night.database, night.settings, sources, night.as_of)
+        night.integrity = watched.holds_back
         rest = why_rest(night, reason)
         if rest is not None:
+            alarms.write_outcomes(night, rest)
             return {"as_of": night.as_of, "reason": reason, "verdict": "rest", "reasons": [rest]}
-        sources = read(night)
         champion = load_champion(night)
         if not can_score(night, night.open_leads(sources), champion):
             raise LookupError(
                 f"the champion (version {champion.version.version}) cannot score {night.as_of}, so there is"
                 " nothing to compare with: run `leadscore nightly` first"
             )
-        watched = watch_data(night.database, night.settings, sources, night.as_of)
-        night.integrity = tuple(one.reason for one in watched.asks_for("block"))
         found = search(night, sources, champion, reason)
         if found.promotion is not None:
             night.run = score_runs.start_run(night.database, night.settings.model_key, night.as_of)
             publish_scores(night, sources, score(night, sources, found), found)
             score_runs.finish_run(night.database, night.run)
+        alarms.write_outcomes(night, None)
         return _summary(night, found)
 
 
