@@ -101,7 +101,7 @@ def _leaves(model: LeadModel, frame: pl.DataFrame, is_now: np.ndarray) -> list[R
     """Compare how leads spread over the leaves of the first trees: what moved as the model sees it."""
     ensemble = model.booster.ensemble_
     leaves = [
-        leaf_ids(ensemble, to_matrix(rows[:MAX_ROWS], model.encoding))[:, :N_TREES]
+        leaf_ids(ensemble, to_matrix(_some(rows), model.encoding))[:, :N_TREES]
         for rows in (frame.filter(~is_now), frame.filter(is_now))
     ]
     n_nodes = np.diff(ensemble.tree_offsets)
@@ -113,6 +113,10 @@ def _leaves(model: LeadModel, frame: pl.DataFrame, is_now: np.ndarray) -> list[R
         for own in leaves
     )
     return watch_covariates(old, new, kind="leaf")
+
+
+def _some(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.gather_every(max(-(-rows.height // MAX_ROWS), 1))
 
 
 def _fit_predict(settings: Settings) -> Any:
