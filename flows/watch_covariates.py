@@ -29,8 +29,9 @@ MIN_ROWS = 80
 KEPT = 8
 N_TREES, MAX_ROWS = 20, 5_000
 """Of leaf occupancy: the first trees part leads by what matters most."""
-ALWAYS_MOVING = "calendar_"
-"""Prefix of features that differ between any two dates."""
+ALWAYS_MOVING = ("calendar_", "track_record_")
+"""Prefixes of features that differ between any two dates: they hold one number for all leads of a day, or of a
+day and a source, so that leads are no independent witnesses and a classifier reads the date off them."""
 
 State = tuple[str, date, Mapping[str, Any]]
 
@@ -100,10 +101,10 @@ def _columns(model: LeadModel, names: list[str], matrix: np.ndarray, is_now: np.
 def _leaves(model: LeadModel, frame: pl.DataFrame, is_now: np.ndarray) -> list[Reading]:
     """Compare how leads spread over the leaves of the first trees: what moved as the model sees it."""
     ensemble = model.booster.ensemble_
-    leaves = [
-        leaf_ids(ensemble, to_matrix(_some(rows), model.encoding))[:, :N_TREES]
-        for rows in (frame.filter(~is_now), frame.filter(is_now))
-    ]
+    matrix = to_matrix(frame, model.encoding)
+    is_moving = [name.startswith(ALWAYS_MOVING) for name in model.encoding.names]
+    matrix[:, is_moving] = np.nan  # the same leaf, whatever the date
+    leaves = [leaf_ids(ensemble, _some(rows))[:, :N_TREES] for rows in (matrix[~is_now], matrix[is_now])]
     n_nodes = np.diff(ensemble.tree_offsets)
     old, new = (
         {
@@ -115,8 +116,8 @@ def _leaves(model: LeadModel, frame: pl.DataFrame, is_now: np.ndarray) -> list[R
     return watch_covariates(old, new, kind="leaf")
 
 
-def _some(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.gather_every(max(-(-rows.height // MAX_ROWS), 1))
+def _some(rows: np.ndarray) -> np.ndarray:
+    return rows[:: max(-(-len(rows) // MAX_ROWS), 1)]
 
 
 def _fit_predict(settings: Settings) -> Any:

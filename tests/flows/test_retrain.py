@@ -10,17 +10,20 @@ import pytest
 
 from flows import candidates, fitting, leakage, nightly
 from flows.adapters import decisions
+from flows.adapters.drift_table import replace_readings
 from flows.adapters.registry import CHALLENGER, open_registry
 from flows.adapters.source_reader import read_sources
 from flows.backtest import backtest, best, of_recipe, origins
 from flows.candidates import of_repair
 from flows.dataset import history
+from flows.monitors.reading import Reading
 from flows.nightly import run_nightly, run_training
 from flows.progress import Progress
 from flows.recipes import MATURE, Recipe
 from flows.retrain import run_retraining
 from pkboost_core.adaptation import adapt
 from simulator import SimulationConfig
+from tests.flows.test_monitor import events_of
 
 CLOCK = SimulationConfig().end
 QUICK = {"learning_rate": 0.2, "n_estimators": 25, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
@@ -50,7 +53,7 @@ def past(settings, simulated):
 def _no_earlier_decisions(database):
     yield
     with database.connect(autocommit=True) as connection:
-        connection.execute("TRUNCATE scoring.decision, scoring.model_pair")
+        connection.execute("TRUNCATE scoring.decision, scoring.model_pair, scoring.report_drift")
 
 
 def scores_in_force(database) -> set[str]:
@@ -158,6 +161,89 @@ def test_a_repaired_champion_is_measured_and_registered_as_such(settings, simula
     assert model.recipe["repair"]["name"] == "repair"
     assert model.recipe["evaluation"]["n_rows"] == len(model.recipe["evaluation_cohort"]["y"])
     assert model.training_range.as_of == CLOCK + timedelta(days=1)
+
+
+def plant_alarm(settings, database, day):
+    """An alarm of T3 as its night would have left it; T3 has begun anew since."""
+    words = "early wins are 40 % below what the model expects"
+    fell = Reading("T3", "early wins fall", 300.0, 208.0, 2.5, True, -0.4, words)
+    with database.connect() as connection:
+        replace_readings(connection, settings.model_key, day, ["T3"], [fell])
+
+
+def actions(database):
+    with database.connect() as connection:
+        query = "SELECT as_of_date, action FROM scoring.report_drift WHERE monitor = 'T3' ORDER BY 1"
+        return dict(connection.execute(query).fetchall())
+
+
+def test_a_night_searches_for_an_alarm_that_nobody_answered(settings, simulated, night, monkeypatch):
+    monkeypatch.setattr(candidates, "candidates", lambda _: [MATURE])
+    lost, forgotten = CLOCK - timedelta(days=10), CLOCK - timedelta(days=40)
+    for day in (lost, forgotten):
+        plant_alarm(settings, simulated, day)
+    found = run_nightly(settings, simulated, CLOCK, Progress())
+    assert found["status"] == "published"
+    (search,) = decisions.searches(simulated, settings.model_key, forgotten)
+    assert (search.as_of, search.cause) == (CLOCK, "T3 early wins fall")
+    assert search.inputs["said"].startswith("early wins are 40 % below")
+    told = actions(simulated)
+    assert told[forgotten] == "asks for a search, pages", "four weeks are looked back"
+    assert told[lost].startswith(f"searched on {CLOCK}")
+    run_nightly(settings, simulated, CLOCK, Progress())
+    assert len(decisions.searches(simulated, settings.model_key, forgotten)) == 1, "it is answered"
+    assert actions(simulated) == told
+
+
+def test_a_search_that_fails_leaves_the_champion_and_comes_again(settings, simulated, night, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("no such luck")
+
+    monkeypatch.setattr(candidates, "predictors", broken)
+    plant_alarm(settings, simulated, CLOCK)
+    patient = settings.model_copy(update={"retrain_every_days": 30})
+    found = run_nightly(patient, simulated, CLOCK + timedelta(days=1), Progress())
+    assert (found["status"], found["is_retrained"]) == ("published", False)
+    assert (
+        "the search for T3 early wins fall failed: ZeroDivisionError: no such luck" in found["warnings"]
+    )
+    (search,) = decisions.searches(simulated, settings.model_key, CLOCK)
+    assert search.reasons == ["the search failed: ZeroDivisionError: no such luck"]
+    assert "which rests: a search ran on" in actions(simulated)[CLOCK]
+    monkeypatch.undo()
+    monkeypatch.setattr(candidates, "candidates", lambda _: [MATURE])
+    run_nightly(patient, simulated, CLOCK + timedelta(days=8), Progress())
+    assert [one.as_of for one in decisions.searches(simulated, settings.model_key, CLOCK)] == [
+        CLOCK + timedelta(days=1),
+        CLOCK + timedelta(days=8),
+    ]
+
+
+def test_where_an_automation_searches_it_is_asked_again(settings, simulated, night, prefect):
+    lost = CLOCK + timedelta(days=7)
+    plant_alarm(settings, simulated, lost)
+    elsewhere = settings.model_copy(update={"retrain_inline": False, "retrain_every_days": 30})
+    run_nightly(elsewhere, simulated, lost + timedelta(days=2), Progress())
+    assert decisions.searches(simulated, settings.model_key, lost) == []
+    told = events_of(prefect.api_url, f"leadscore.model.{settings.model_key}", 1)
+    asked = [one["payload"] for one in told if one["payload"]["as_of"] == str(lost + timedelta(days=2))]
+    assert [one["cause"] for one in asked] == ["T3 early wins fall"]
+    assert actions(simulated)[lost] == "asks for a search"
+
+
+def test_monitors_have_one_search_a_week_between_them_and_people_theirs(settings, simulated, night):
+    def searched(cause, day):
+        decision = decisions.Decision(day, "search", "refuse", decisions.REFUSED, cause, 1, None)
+        decisions.record(simulated, settings.model_key, decision)
+
+    searched("by hand", CLOCK)
+    assert decisions.last_search(simulated, settings.model_key) is None
+    searched("T2 loss", CLOCK)
+    found = run_retraining(settings, simulated, CLOCK + timedelta(days=6), "T3 early wins rise", Progress())
+    assert (found["verdict"], found["reasons"]) == (
+        "rest",
+        [f"a search ran on {CLOCK}; the next one may run 7 days after it"],
+    )
 
 
 @pytest.mark.parametrize("poison", ["flipped labels", "half the leads gone", "a null column", "cents"])
