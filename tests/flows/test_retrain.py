@@ -177,56 +177,58 @@ def actions(database):
         return dict(connection.execute(query).fetchall())
 
 
-def test_a_night_searches_for_an_alarm_that_nobody_answered(settings, simulated, night, monkeypatch):
-    monkeypatch.setattr(candidates, "candidates", lambda _: [MATURE])
+@pytest.fixture
+def patient(settings):
+    """No night is due for a refit: what is tested is the search."""
+    return settings.model_copy(update={"retrain_every_days": 90})
+
+
+def test_a_night_searches_for_an_alarm_that_nobody_answered(patient, simulated, night, monkeypatch):
+    """The champion's recipe alone is tried, so that nothing beats it; the rest is as always."""
+    base = open_registry(patient, simulated).load_champion()[0].recipe["recipe"]["name"]
+    half = {base: lambda history, origin, single, rows: np.full(int(rows.sum()), 0.5)}
+    monkeypatch.setattr(candidates, "predictors", lambda *_: half)
     lost, forgotten = CLOCK - timedelta(days=10), CLOCK - timedelta(days=40)
     for day in (lost, forgotten):
-        plant_alarm(settings, simulated, day)
-    found = run_nightly(settings, simulated, CLOCK, Progress())
-    assert found["status"] == "published"
-    (search,) = decisions.searches(simulated, settings.model_key, forgotten)
+        plant_alarm(patient, simulated, day)
+    assert run_nightly(patient, simulated, CLOCK, Progress())["status"] == "published"
+    (search,) = decisions.searches(simulated, patient.model_key, forgotten)
     assert (search.as_of, search.cause) == (CLOCK, "T3 early wins fall")
     assert search.inputs["said"].startswith("early wins are 40 % below")
     told = actions(simulated)
     assert told[forgotten] == "asks for a search, pages", "four weeks are looked back"
-    assert told[lost].startswith(f"searched on {CLOCK}")
-    run_nightly(settings, simulated, CLOCK, Progress())
-    assert len(decisions.searches(simulated, settings.model_key, forgotten)) == 1, "it is answered"
+    assert told[lost] == f"searched on {CLOCK}, refused: no candidate beats the champion's recipe"
+    run_nightly(patient, simulated, CLOCK, Progress())
+    assert len(decisions.searches(simulated, patient.model_key, forgotten)) == 1, "it is answered"
     assert actions(simulated) == told
 
 
-def test_a_search_that_fails_leaves_the_champion_and_comes_again(settings, simulated, night, monkeypatch):
+def test_a_search_that_fails_leaves_the_champion_and_stays_owed(patient, simulated, night, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("no such luck")
 
     monkeypatch.setattr(candidates, "predictors", broken)
-    plant_alarm(settings, simulated, CLOCK)
-    patient = settings.model_copy(update={"retrain_every_days": 30})
-    found = run_nightly(patient, simulated, CLOCK + timedelta(days=1), Progress())
+    lost = CLOCK - timedelta(days=3)
+    plant_alarm(patient, simulated, lost)
+    found = run_nightly(patient, simulated, CLOCK, Progress())
     assert (found["status"], found["is_retrained"]) == ("published", False)
-    assert (
-        "the search for T3 early wins fall failed: ZeroDivisionError: no such luck" in found["warnings"]
-    )
-    (search,) = decisions.searches(simulated, settings.model_key, CLOCK)
+    assert "the search for T3 early wins fall failed: ZeroDivisionError: no such luck" in found["warnings"]
+    (search,) = decisions.searches(simulated, patient.model_key, lost)
+    assert (search.state, search.checks) == ("refused", {"the search ran": False})
     assert search.reasons == ["the search failed: ZeroDivisionError: no such luck"]
-    assert "which rests: a search ran on" in actions(simulated)[CLOCK]
-    monkeypatch.undo()
-    monkeypatch.setattr(candidates, "candidates", lambda _: [MATURE])
-    run_nightly(patient, simulated, CLOCK + timedelta(days=8), Progress())
-    assert [one.as_of for one in decisions.searches(simulated, settings.model_key, CLOCK)] == [
-        CLOCK + timedelta(days=1),
-        CLOCK + timedelta(days=8),
-    ]
+    assert actions(simulated)[lost] == (
+        f"asks for a search, which rests: a search ran on {CLOCK}; the next one may run 7 days after it"
+    )
 
 
-def test_where_an_automation_searches_it_is_asked_again(settings, simulated, night, prefect):
-    lost = CLOCK + timedelta(days=7)
-    plant_alarm(settings, simulated, lost)
-    elsewhere = settings.model_copy(update={"retrain_inline": False, "retrain_every_days": 30})
-    run_nightly(elsewhere, simulated, lost + timedelta(days=2), Progress())
-    assert decisions.searches(simulated, settings.model_key, lost) == []
-    told = events_of(prefect.api_url, f"leadscore.model.{settings.model_key}", 1)
-    asked = [one["payload"] for one in told if one["payload"]["as_of"] == str(lost + timedelta(days=2))]
+def test_where_an_automation_searches_it_is_asked_again(patient, simulated, night, prefect):
+    lost = CLOCK - timedelta(days=3)
+    plant_alarm(patient, simulated, lost)
+    elsewhere = patient.model_copy(update={"retrain_inline": False})
+    run_nightly(elsewhere, simulated, CLOCK, Progress())
+    assert decisions.searches(simulated, patient.model_key, lost) == []
+    told = events_of(prefect.api_url, f"leadscore.model.{patient.model_key}", 1)
+    asked = [one["payload"] for one in told if one["payload"]["as_of"] == str(CLOCK)]
     assert [one["cause"] for one in asked] == ["T3 early wins fall"]
     assert actions(simulated)[lost] == "asks for a search"
 
@@ -238,12 +240,11 @@ def test_monitors_have_one_search_a_week_between_them_and_people_theirs(settings
 
     searched("by hand", CLOCK)
     assert decisions.last_search(simulated, settings.model_key) is None
-    searched("T2 loss", CLOCK)
-    found = run_retraining(settings, simulated, CLOCK + timedelta(days=6), "T3 early wins rise", Progress())
-    assert (found["verdict"], found["reasons"]) == (
-        "rest",
-        [f"a search ran on {CLOCK}; the next one may run 7 days after it"],
-    )
+    last = CLOCK - timedelta(days=6)
+    searched("T2 loss", last)
+    found = run_retraining(settings, simulated, CLOCK, "T3 early wins rise", Progress())
+    assert found["verdict"] == "rest"
+    assert found["reasons"] == [f"a search ran on {last}; the next one may run 7 days after it"]
 
 
 @pytest.mark.parametrize("poison", ["flipped labels", "half the leads gone", "a null column", "cents"])
