@@ -30,8 +30,8 @@ KEPT = 8
 N_TREES, MAX_ROWS = 20, 5_000
 """Of leaf occupancy: the first trees part leads by what matters most."""
 ALWAYS_MOVING = ("calendar_", "track_record_")
-"""Prefixes of features that differ between any two dates: they hold one number for all leads of a day, or of a
-day and a source, so that leads are no independent witnesses and a classifier reads the date off them."""
+"""Prefixes of features that differ between any two dates: they hold one number for all leads of a day, or of
+its leads of one source, so that leads are no independent witnesses, and a classifier reads the date off."""
 
 State = tuple[str, date, Mapping[str, Any]]
 

@@ -68,7 +68,7 @@ def absolute_paths(environment: Mapping[str, str], folder: Path) -> dict[str, st
     """Return the settings that name a file or folder, each as it is meant from `folder`."""
     found = {}
     for name, value in environment.items():
-        if value and (name == "LEADSCORE_HOME" or name.startswith("LEADSCORE_") and name.endswith("_FILE")):
+        if value and (name == "LEADSCORE_HOME" or (name.startswith("LEADSCORE_") and name.endswith("_FILE"))):
             found[name] = str(folder / Path(value).expanduser())
         elif name == "MLFLOW_TRACKING_URI" and value.startswith("sqlite:///"):
             found[name] = f"sqlite:///{folder / value.removeprefix('sqlite:///')}"

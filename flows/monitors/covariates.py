@@ -1,4 +1,6 @@
-"""T4, covariates: which features moved, and do leads fall into other leaves? A diagnosis for the report: it never retrains and never pages.
+"""T4, covariates: which features moved, and do leads fall into other leaves? A diagnosis for the report.
+
+It never retrains and never pages.
 
 PSI is compared with its own noise, (1/n + 1/m) chi-square (pkboost_core.drift); p-values become e-values, and
 e-Benjamini-Hochberg holds the false discovery rate however the features depend on one another. A domain

@@ -30,7 +30,7 @@ def webhook():
 
 @pytest.fixture(scope="module")
 def of_production(settings, simulated, webhook):
-    """What production has, and a replay could hurt; and a page under the replay's key that waits to be sent."""
+    """What a replay could hurt: what production has; and a page of the replay's own that waits to be sent."""
     model = settings.root / "cache" / "models" / "f00d" / "model.json"
     model.parent.mkdir(parents=True)
     model.write_text("{}")

@@ -1,4 +1,4 @@
-"""`leadscore up` and a worker run the same deployments; what the command is given is looked at before it starts."""
+"""`leadscore up` and a worker run the same deployments, and the command looks at what it is given."""
 
 from pathlib import Path
 

@@ -176,7 +176,7 @@ def mlflow_answers(running: Running) -> bool:
 
 
 def runs_a_flow(running: Running) -> bool:
-    """Whether a run that is asked for now starts and ends: deployments stay on record without their process."""
+    """Whether a run asked for now starts and ends: deployments stay on record without their process."""
     wanted = {"deployments": {"name": {"any_": ["monitor"]}}}
     (deployment,) = running.ask("/deployments/filter", wanted)
     asked = {"state": {"type": "SCHEDULED"}}
