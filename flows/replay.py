@@ -93,12 +93,9 @@ def replay(
         update={"model_key": key, "model_name": f"{settings.model_name}-{key}", "retrain_inline": True}
     )
     lived = []
-    try:
-        for night in nights:
-            lived.append(_night(own, database, night))
-            tell(lived[-1])
-    finally:
-        replay_record.withdraw(database, key)
+    for night in nights:
+        lived.append(_night(own, database, night))
+        tell(lived[-1])
     return Story(
         key,
         lived,
