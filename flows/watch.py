@@ -56,14 +56,12 @@ class Watch:
     pages : triggers whose page was opened now.
     notes : monitors that cannot judge yet, and why.
     failures : what broke, and how.
-    unjudged : why T1 could not judge the data: as good a reason to promote nothing as broken data.
     """
 
     readings: tuple[Reading, ...] = ()
     pages: tuple[Trigger, ...] = ()
     notes: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
-    unjudged: tuple[str, ...] = ()
 
     def asks_for(self, action: Action) -> list[Trigger]:
         """Return the alarms that ask for one action: "block", "search" or "refit"."""
@@ -72,7 +70,7 @@ class Watch:
     @property
     def holds_back(self) -> tuple[str, ...]:
         """Why no new model may be published tonight; empty where one may."""
-        return (*(one.reason for one in self.asks_for("block")), *self.unjudged)
+        return tuple(one.reason for one in self.asks_for("block"))
 
     @property
     def blocked(self) -> str | None:
@@ -128,10 +126,20 @@ def watch_night(
             found += run()
         except Exception as error:
             log.exception("%s failed", run.func.__name__)
-            words = f"{run.func.__name__} failed: {in_words(error)}"
-            unjudged = (f"T1 could not judge the data: {words}",) if run.func is watch_data else ()
-            found += Watch(failures=(words,), unjudged=unjudged)
+            found += Watch(failures=(f"{run.func.__name__} failed: {in_words(error)}",))
+            if run.func is watch_data:
+                found += _blind(database, settings, as_of, error, tells)
     return found
+
+
+def _blind(database: Database, settings: Settings, as_of: date, error: Exception, tells: bool) -> Watch:
+    """Return T1's alarm on data it could not judge, told where that is possible."""
+    one = _alarm_of_t1("judgement of the data", f"T1 could not judge the data: {in_words(error)}")
+    try:
+        return _settle(database, settings, as_of, ("T1",), Found(readings=[one]), tells)
+    except Exception:
+        log.exception("nobody was told that T1 failed")
+        return Watch((one,))
 
 
 def watch_data(
@@ -149,9 +157,13 @@ def watch_data(
 
 def watch_contract(database: Database, settings: Settings, as_of: date, error: SourceContractError) -> Watch:
     """Raise T1's alarm for source views that a night cannot read."""
-    words = " ".join(str(error).split())[:LONGEST]
-    one = Reading("T1", "schema of the source views", 0.0, 0.0, LOG_OF_CERTAINTY, True, 1.0, words, {}, True)
+    one = _alarm_of_t1("schema of the source views", " ".join(str(error).split())[:LONGEST])
     return _settle(database, settings, as_of, ("T1",), Found(readings=[one]))
+
+
+def _alarm_of_t1(subject: str, words: str) -> Reading:
+    """What needs no test is a page at once; it ends when T1 judges again."""
+    return Reading("T1", subject, 0.0, 0.0, LOG_OF_CERTAINTY, True, 1.0, words, is_page=True)
 
 
 def watch(

@@ -308,9 +308,12 @@ def test_data_that_t1_cannot_judge_hold_a_new_model_back(database, tidy, key, tm
     settings = settings_of(key).model_copy(update={"holidays_file": tmp_path / "holidays"})
     n = QUIET_NIGHTS[-1] + 1
     found = watch_night(database, settings, tidy.at(n), day(n), None)
-    assert "T1 could not judge the data: watch_data failed: ValueError" in found.blocked
+    assert found.blocked.startswith("T1 could not judge the data: ValueError: ")
     assert "'25.12.2026' is no day" in found.holds_back[0]
     assert found.failures
+    assert [page.cause for page in found.pages] == ["T1 judgement of the data"]
+    assert watch_night(database, settings_of(key), tidy.at(n + 1), day(n + 1), None).blocked is None
+    assert [page[-1] for page in stored(database, key)["page"]] == [False], "T1 judges again"
 
 
 def test_features_that_cannot_be_compared_lose_no_alarm(database, falling):
