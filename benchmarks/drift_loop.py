@@ -91,9 +91,9 @@ class Watcher:
         keys = self.world.history.frame.filter(pl.Series(self.world.rows(night))).select("lead_id")
         self.published[night] = keys.with_columns(probability=pl.Series(p), as_of_date=pl.lit(night))
 
-    def new_recipe(self, name: str) -> None:
+    def new_recipe(self, name: str, night: date) -> None:
         """Let T2 start anew."""
-        self.harm = self.harm.of_new_line(name)
+        self.harm = self.harm.of_new_line(name, night)
 
     def _first(self) -> pl.DataFrame:
         scores = pl.concat(self.published.values()).sort("as_of_date")
@@ -129,7 +129,7 @@ def run_loop(fits: Fits) -> Run:
                 run.harmful.append(night)
             if challenger.learner != champion.learner:
                 last_change = night
-                watcher.new_recipe(challenger.learner.recipe.name)
+                watcher.new_recipe(challenger.learner.recipe.name, night)
             run.promotions.append(night)
             champion = challenger
         used.add((champion.learner, champion.night))

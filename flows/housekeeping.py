@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def tidy_up(night: "Night") -> None:
     """Delete old models and old scores; a night is as good without it, so a failure is only told."""
-    if night.is_past:
+    if night.is_past or night.is_replay:
         return
     before = night.as_of - timedelta(days=KEPT_DAYS)
     known = night.as_of - night.settings.maturity - timedelta(days=night.settings.history_days)

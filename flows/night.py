@@ -26,6 +26,7 @@ from flows.lead_model import LabelDefinition
 from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.watch import Watch
+from flows.watch_failure import note_success, tell_of_failure
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Night:
     integrity : alarms of the data integrity monitor, in words: they keep the champion for tonight.
     watched : everything the monitors say.
     why_no_model : why no model could be trained, where there is none either.
+    is_replay : whether the past is only lived again: nobody is told, and nothing shared is written.
     """
 
     settings: Settings
@@ -51,6 +53,7 @@ class Night:
     integrity: tuple[str, ...] = ()
     watched: Watch = field(default_factory=Watch)
     why_no_model: str | None = None
+    is_replay: bool = False
     _open_leads: OpenLeads | None = None
 
     @property
@@ -83,7 +86,7 @@ class Night:
         return self._open_leads
 
 
-_GIVEN: ContextVar[tuple[Settings, Database, Progress] | None] = ContextVar("given", default=None)
+_GIVEN: ContextVar[tuple[Settings, Database, Progress, bool] | None] = ContextVar("given", default=None)
 
 
 def _lost_connection(_task: Any, _run: Any, state: Any) -> bool:
@@ -105,10 +108,15 @@ OUTSIDE: dict[str, Any] = {
 
 
 def with_given(
-    run: Any, settings: Settings, database: Database, as_of: date | None, progress: Progress
+    run: Any,
+    settings: Settings,
+    database: Database,
+    as_of: date | None,
+    progress: Progress,
+    is_replay: bool = False,
 ) -> dict[str, Any]:
     """Run a flow of one argument, the date, with resources that are already open."""
-    token = _GIVEN.set((settings, database, progress))
+    token = _GIVEN.set((settings, database, progress, is_replay))
     try:
         return run(as_of or today(database))
     finally:
@@ -121,19 +129,27 @@ def open_night(
 ) -> Iterator[Night]:
     """Open what a night needs, under a lock that two nights cannot hold, and record how it ended."""
     with (
-        _resources() as (settings, database, progress),
+        _resources() as (settings, database, progress, is_replay),
         exclusive(database, "nightly", patience_seconds),
     ):
         day = as_of or today(database)
-        night = Night(settings, database, progress, open_registry(settings, database), day)
+        registry = open_registry(settings, database)
+        night = Night(settings, database, progress, registry, day, is_replay=is_replay)
         repaired = promotion.repair(database, night.registry, settings.model_key)
         if repaired is not None:
             night.warnings.append(f"after a crash: {repaired}")
         if not records_run:
             yield night
             return
-        with recorded_run(night):
-            yield night
+        try:
+            with recorded_run(night):
+                yield night
+        except Exception as error:
+            if not is_replay:
+                tell_of_failure(database, settings, day, error)
+            raise
+        if not is_replay:
+            note_success(database, settings.model_key, day)
 
 
 @contextmanager
@@ -148,7 +164,7 @@ def recorded_run(night: Night) -> Iterator[None]:
 
 
 @contextmanager
-def _resources() -> Iterator[tuple[Settings, Database, Progress]]:
+def _resources() -> Iterator[tuple[Settings, Database, Progress, bool]]:
     given = _GIVEN.get()
     if given is not None:
         yield given
@@ -156,4 +172,4 @@ def _resources() -> Iterator[tuple[Settings, Database, Progress]]:
     settings = Settings()
     with open_database(settings) as database:
         migrate(database)
-        yield settings, database, Progress()
+        yield settings, database, Progress(), False

@@ -107,7 +107,8 @@ def close(
     data = {"data_sha256": night.data_sha256, "conversion_sql_sha256": night.label.conversion_sql_sha256}
     counts = {name: summary[name] for name in _RECORDED}
     score_runs.finish_run(night.database, recorded(night), counts, {**data, **inputs})
-    _show_in_prefect(summary, evidence)
+    if not night.is_replay:
+        _show_in_prefect(summary, evidence)
 
 
 def recorded(night: "Night") -> score_runs.Run:

@@ -38,7 +38,7 @@ from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.score_changes import with_parts
 from flows.scoring import NO_SCORES, score_open_leads
-from flows.search import search, why_rest
+from flows.search import search_for_alarms
 from flows.succession import end_of_shadow, review
 from flows.training import TooFewConversionsError, Trained
 from flows.watch import watch_night
@@ -84,9 +84,11 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
         return night_report.finish(night, sources, champion, scores, None, memory)
 
 
-def run_nightly(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
-    """Run the flow with resources that are already open."""
-    return with_given(nightly, settings, database, as_of, progress)
+def run_nightly(
+    settings: Settings, database: Database, as_of: date | None, progress: Progress, is_replay: bool = False
+) -> Summary:
+    """Run the flow with resources that are already open; a replay tells nobody and puts nothing in force."""
+    return with_given(nightly, settings, database, as_of, progress, is_replay)
 
 
 def run_training(settings: Settings, database: Database, as_of: date | None, progress: Progress) -> Summary:
@@ -116,12 +118,14 @@ def read(night: Night) -> Sources:
 
 @task(name="watch", cache_policy=NO_CACHE)
 def watch(night: Night, sources: Sources) -> None:
-    """Let the monitors look at data, outcomes and earlier scores; a monitor that fails stops nothing."""
+    """Let the monitors look at data, outcomes and earlier scores; one that fails ends no night."""
     model = None if night.champion is None else night.champion.model
     with night.progress.stage("watch"):
-        night.watched = watch_night(night.database, night.settings, sources, night.as_of, model)
+        night.watched = watch_night(
+            night.database, night.settings, sources, night.as_of, model, tells=not night.is_replay
+        )
     night.warnings += night.watched.failures
-    night.integrity = tuple(one.reason for one in night.watched.asks_for("block"))
+    night.integrity = night.watched.holds_back
     night.warnings += [f"people were told: {one.reason}" for one in night.watched.pages]
 
 
@@ -139,7 +143,7 @@ def choose_model(night: Night, sources: Sources) -> Champion | None:
         return fallback
     if fallback is not None:
         champion = fallback = review(night, sources, fallback)
-        found = end_of_shadow(night, open_leads, fallback) or _searched(night, sources, fallback)
+        found = end_of_shadow(night, open_leads, fallback) or search_for_alarms(night, sources, fallback)
         if found is not None:
             return found
     due = _due(night, champion, fallback)
@@ -173,16 +177,6 @@ def _trained(
         chosen = register(night, challenge, champion, fallback, night.open_leads(sources))
     _warn(night, challenge.trained, chosen)
     return chosen
-
-
-def _searched(night: Night, sources: Sources, champion: Champion) -> Champion | None:
-    """Look for a better recipe where the monitors ask for one; None unless one is promoted at once."""
-    asked = night.watched.asks_for("search") if night.settings.retrain_inline else []
-    for trigger in asked:
-        if why_rest(night, trigger.cause) is None:
-            found = search(night, sources, champion, trigger.cause, trigger.reason)
-            return found if found.promotion is not None else None
-    return None
 
 
 def _challenge(
@@ -299,25 +293,26 @@ def _champion_before(night: Night, sources: Sources, promoted: Champion) -> Cham
 def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champion: Champion | None) -> None:
     """Put all scores in force at once, and with them a champion promoted tonight.
 
-    A date before the newest one is only filed.
+    A date before the newest one is only filed, and so is a replay.
     """
     if night.run is None:
         raise RuntimeError("publication needs a recorded run")
     promoted = None if champion is None else champion.promotion
+    is_newest = not (night.is_past or night.is_replay)
     with night.progress.stage("publish"):
-        if not night.is_past:
+        if is_newest:
             copy_facts(night.database, sources, scores)
         publish(
             night.database,
             night.run,
             scores,
             expected_rows=scores.height,
-            make_current=not night.is_past,
+            make_current=is_newest,
             also=promotion.in_force(promoted),
         )
         if promoted is not None:
             promotion.complete(night.database, night.registry, night.settings.model_key, promoted)
-        if not night.is_past and champion is not None:
+        if is_newest and champion is not None:
             model_in_force.keep_copy(night.settings, champion.model, champion.version.run_id)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows import night_report
+from flows import alarms, night_report
 from flows.adapters import decisions
 from flows.adapters.database import Database
 from flows.adapters.memory import PeakMemory
@@ -27,7 +27,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    reason : the cause, kept with the decision; searches for one cause rest `search_rest_days`.
+    reason : the cause, kept with the decision; searches that monitors ask for rest `search_rest_days`.
     as_of : the date; None takes the data's own clock, else today (UTC).
     """
     with (
@@ -39,23 +39,25 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
                 f"scores of a later date than {night.as_of} are published: a search would change today's"
                 " champion by what was known then; leave out the date"
             )
+        sources = read(night)
+        watched = watch_data(night.database, night.settings, sources, night.as_of)
+        night.integrity = watched.holds_back
         rest = why_rest(night, reason)
         if rest is not None:
+            alarms.write_outcomes(night, rest)
             return {"as_of": night.as_of, "reason": reason, "verdict": "rest", "reasons": [rest]}
-        sources = read(night)
         champion = load_champion(night)
         if not can_score(night, night.open_leads(sources), champion.model):
             raise LookupError(
                 f"the champion (version {champion.version.version}) cannot score {night.as_of}, so there is"
                 " nothing to compare with: run `leadscore nightly` first"
             )
-        watched = watch_data(night.database, night.settings, sources, night.as_of)
-        night.integrity = tuple(one.reason for one in watched.asks_for("block"))
         found = search(night, sources, champion, reason)
         if found.promotion is not None:
             with recorded_run(night):
                 found, scores = score_and_publish(night, sources, found)
                 night_report.finish(night, sources, found, scores, judge(night, scores), memory)
+        alarms.write_outcomes(night, None)
         return _summary(night, found)
 
 

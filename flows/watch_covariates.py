@@ -19,6 +19,7 @@ from flows.monitors.reading import Reading
 from flows.monitors.weeks import monday
 from pkboost_core import PKBoostClassifier
 from pkboost_core.drift import bin_histograms
+from pkboost_core.predictor import leaf_ids
 
 NEW_DAYS = 28
 """Only leads younger than this are compared, with leads that were as young: an old lead's counts are larger
@@ -26,8 +27,11 @@ because it is old. At snapshots so far apart every lead is there once."""
 MAX_SNAPSHOTS = 6
 MIN_ROWS = 80
 KEPT = 8
-ALWAYS_MOVING = "calendar_"
-"""Prefix of features that differ between any two dates."""
+N_TREES, MAX_ROWS = 20, 5_000
+"""Of leaf occupancy: the first trees part leads by what matters most."""
+ALWAYS_MOVING = ("calendar_", "track_record_")
+"""Prefixes of features that differ between any two dates: they hold one number for all leads of a day, or of
+its leads of one source, so that leads are no independent witnesses, and a classifier reads the date off."""
 
 State = tuple[str, date, Mapping[str, Any]]
 
@@ -60,6 +64,7 @@ def watch_features(
     readings = _columns(model, names, matrix, is_now)
     domain = watch_domain(matrix[~is_now], matrix[is_now], _fit_predict(settings), settings.random_state)
     worth = readings[:KEPT] + [one for one in readings[KEPT:] if one.is_alarm]
+    worth += _leaves(model, frame, is_now)[:1]
     return [("T4", day, {"snapshots": [s.isoformat() for s in snapshots]})], [domain, *worth], []
 
 
@@ -94,6 +99,28 @@ def _columns(model: LeadModel, names: list[str], matrix: np.ndarray, is_now: np.
         for rows in (matrix[~is_now], matrix[is_now])
     )
     return watch_covariates(old, new)
+
+
+def _leaves(model: LeadModel, frame: pl.DataFrame, is_now: np.ndarray) -> list[Reading]:
+    """Compare how leads spread over the leaves of the first trees: what moved as the model sees it."""
+    ensemble = model.booster.ensemble_
+    matrix = to_matrix(frame, model.encoding)
+    is_moving = [name.startswith(ALWAYS_MOVING) for name in model.encoding.names]
+    matrix[:, is_moving] = np.nan  # the same leaf, whatever the date
+    leaves = [leaf_ids(ensemble, _some(rows))[:, :N_TREES] for rows in (matrix[~is_now], matrix[is_now])]
+    n_nodes = np.diff(ensemble.tree_offsets)
+    old, new = (
+        {
+            f"occupancy of tree {k + 1}": np.bincount(one, minlength=n_nodes[k] + 1)
+            for k, one in enumerate(own.T)
+        }
+        for own in leaves
+    )
+    return watch_covariates(old, new, kind="leaf")
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    return rows[:: max(-(-len(rows) // MAX_ROWS), 1)]
 
 
 def _fit_predict(settings: Settings) -> Any:

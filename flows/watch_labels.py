@@ -53,7 +53,7 @@ def watch_weeks(
     published = published_dates(database, settings.model_key, as_of)
     early, readings = _early(database, settings, as_of, _early_state(before), wins, curve, published)
     found = annotate(found + readings, delay_note(delay, as_of))
-    harm = _harm_state(before, line)
+    harm = _harm_state(before, line, as_of)
     losses = _losses(database, settings, as_of, harm, wins, curve, published)
     harm, readings = watch_losses(harm, losses)
     delay = refit_when_needed(delay, wins, as_of)
@@ -65,9 +65,9 @@ def _early_state(before: Before) -> EarlyState:
     return EarlyState.from_dict(before["T3"][1]) if "T3" in before else EarlyState()
 
 
-def _harm_state(before: Before, line: str) -> HarmWatch:
+def _harm_state(before: Before, line: str, as_of: date) -> HarmWatch:
     state = HarmWatch.from_dict(before["T2"][1]) if "T2" in before else HarmWatch(line)
-    return state if state.line == line else state.of_new_line(line)
+    return state if state.line == line else HarmWatch.of_new_line(line, as_of)
 
 
 def _early(

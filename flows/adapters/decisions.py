@@ -15,6 +15,8 @@ from flows.adapters.score_tables import TIME, metadata
 
 PENDING, IN_FORCE, DONE, SHADOW = "pending", "in_force", "done", "shadow"
 REFUSED, ABANDONED = "refused", "abandoned"
+MONITORS_CAUSE = "^T[0-9] "
+"""How causes begin that a monitor gave; people give others."""
 
 _decision = sa.Table(
     "decision",
@@ -221,10 +223,25 @@ def last_roll_back(database: Database, model_key: str) -> date | None:
     return last.as_of if last is not None and last.kind == "roll_back" else None
 
 
-def last_search(database: Database, model_key: str, cause: str) -> date | None:
-    """Return the night of the last search for this cause, or None."""
-    is_search = sa.and_(_decision.c.kind == "search", _decision.c.cause == cause)
+def last_search(database: Database, model_key: str) -> date | None:
+    """Return the night of the last search that a monitor asked for, or None."""
+    is_search = sa.and_(_decision.c.kind == "search", _decision.c.cause.regexp_match(MONITORS_CAUSE))
     return _night(_first(database, model_key, is_search))
+
+
+def searches(database: Database, model_key: str, since: date) -> list[Decision]:
+    """Return the searches on nights from a date on, the oldest first."""
+    with database.begin(ROLE) as connection:
+        rows = connection.execute(
+            sa.select(_decision)
+            .where(
+                _decision.c.model_key == model_key,
+                _decision.c.kind == "search",
+                _decision.c.as_of_date >= since,
+            )
+            .order_by(_decision.c.decision_id)
+        ).all()
+    return [_of(row) for row in rows]
 
 
 def pair_of(database: Database, model_key: str, purpose: str) -> Pair | None:

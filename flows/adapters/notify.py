@@ -4,6 +4,7 @@ The addresses of both are secrets (a Slack webhook's URL is its password), and w
 a failure may quote them: only the kind of failure and its number are logged.
 """
 
+import http.client
 import json
 import logging
 import smtplib
@@ -139,9 +140,9 @@ def _attempt(channel: str, send: Callable[[], None], waits: Sequence[float]) -> 
     for wait in (*waits, None):
         try:
             send()
-        except (OSError, smtplib.SMTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, smtplib.SMTPException, ValueError) as error:
             log.warning("a page could not be sent by %s: %s", channel, _describe(error))
-            if wait is None or isinstance(error, ValueError):
+            if wait is None or isinstance(error, ValueError | http.client.InvalidURL):
                 return False
             time.sleep(wait)
         else:

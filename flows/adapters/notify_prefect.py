@@ -14,6 +14,11 @@ BROKEN_DATA = "lead-scoring.data.broken"
 """T1: people must look; retraining would learn from broken data, so it has another name."""
 
 
+def resource_of(model_key: str) -> str:
+    """Name what the events of a model are about; replays have keys of their own, so it is matched whole."""
+    return f"leadscore.model.{model_key}"
+
+
 def emit_events(model_key: str, as_of: date, triggers: Iterable[Trigger]) -> int:
     """Emit an event for each trigger that asks for a search or pages; returns how many Prefect took.
 
@@ -31,7 +36,7 @@ def emit_events(model_key: str, as_of: date, triggers: Iterable[Trigger]) -> int
 
     taken = 0
     for one in told:
-        resource = {"prefect.resource.id": f"leadscore.model.{model_key}", "prefect.resource.name": model_key}
+        resource = {"prefect.resource.id": resource_of(model_key), "prefect.resource.name": model_key}
         payload = {**one.to_dict(), "as_of": as_of.isoformat(), "model_key": model_key}
         name = DRIFT if one.action == "search" else BROKEN_DATA
         try:

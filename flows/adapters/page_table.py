@@ -32,6 +32,11 @@ _RESOLVE_QUIET = """
     WHERE model_key = %(key)s AND monitor = ANY(%(monitors)s) AND resolved_at IS NULL
       AND last_seen <= %(day)s::date - %(quiet)s::integer
 """
+_RESOLVE_FAILURES = """
+    UPDATE scoring.page
+    SET resolved_at = clock_timestamp(), resolved_by = 'the night of ' || %(day)s::date || ' succeeded'
+    WHERE model_key = %(key)s AND monitor = %(monitor)s AND resolved_at IS NULL
+"""
 _OPEN_PAGES = """
     SELECT cause, words, first_seen, last_seen, times_seen FROM scoring.page
     WHERE model_key = %s AND resolved_at IS NULL ORDER BY last_seen DESC, page_id
@@ -42,6 +47,8 @@ _UNDELIVERED = """
 """
 _DELIVERED = "UPDATE scoring.page SET delivered = delivered || %s WHERE page_id = ANY(%s)"
 
+FAILED_NIGHT = "night"
+"""In place of a monitor, on the page of a night that failed."""
 QUIET_DAYS = 91
 """A fall that stays raises the alarm again within some weeks: a page of T2 or T3 stays open for 13."""
 
@@ -97,6 +104,11 @@ def resolve_quiet(connection: psycopg.Connection[Any], model_key: str, as_of: da
     """Close the pages of T2 and T3 that nothing was added to for `QUIET_DAYS`."""
     values = {"key": model_key, "day": as_of, "quiet": QUIET_DAYS, "monitors": ["T2", "T3"]}
     connection.execute(_RESOLVE_QUIET, values)
+
+
+def resolve_failures(connection: psycopg.Connection[Any], model_key: str, as_of: date) -> None:
+    """Close the pages of nights that failed."""
+    connection.execute(_RESOLVE_FAILURES, {"key": model_key, "day": as_of, "monitor": FAILED_NIGHT})
 
 
 def open_pages(database: Database, model_key: str) -> list[dict[str, Any]]:

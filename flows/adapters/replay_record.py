@@ -1,20 +1,10 @@
-"""What a replay leaves behind in SQL, and what it must not: scores in force."""
+"""What a replay leaves behind in SQL."""
 
 from datetime import date
 from typing import Any
 
-import sqlalchemy as sa
-
 from flows.adapters import decisions, drift_table
 from flows.adapters.database import Database
-from flows.adapters.score_runs import ROLE
-from flows.adapters.score_tables import score_pointer
-
-
-def withdraw(database: Database, model_key: str) -> None:
-    """Take a replay's scores out of force: they stay in the history, and salespeople never see them."""
-    with database.begin(ROLE) as connection:
-        connection.execute(sa.delete(score_pointer).where(score_pointer.c.model_key == model_key))
 
 
 def drifts(database: Database, model_key: str, first: date, last: date) -> list[dict[str, Any]]:

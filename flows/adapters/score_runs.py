@@ -88,7 +88,8 @@ def put_back_scores_of(
     """Put the newest scores of a model version in force, from the runs at hand or else from the history.
 
     Where another model's run has replaced them on their date, they are that date's again in the history too.
-    Where its scores are in force already nothing moves, so that a second call is harmless.
+    Where its scores are in force already nothing moves, so that a second call is harmless; nor where none
+    are in force, as in a replay.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def put_back_scores_of(
 
     Returns
     -------
-    tuple : run_id and as-of date of the version's scores, now in force; None where none are kept.
+    tuple : run_id and as-of date of the version's scores, now in force; None where there are or were none.
     """
     with database.begin(ROLE) as connection:
         connection.execute(score_tables.lock(f"publish {model_key}"))
@@ -113,7 +114,7 @@ def _put_back(connection: sa.Connection, model_key: str, model_version: str) -> 
     for run in kept:
         if current is not None and run.run_id == current.run_id:
             return run.run_id, run.as_of_date
-    if not kept:
+    if not kept or current is None:
         return None
     newest = kept[0]
     if not newest.is_at_hand:

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     holidays_file : days on which volume says nothing, one `2026-12-25` or `12-25` (every year) per line.
     page_webhook_url : where pages are posted as JSON {"text": ...}, as Slack takes it.
     page_mail_to, smtp_url : who gets pages by mail, through `smtp://USER:PASSWORD@HOST:PORT` or `smtps://`.
-    search_rest_days : at most one search for a better recipe within so many days for each cause.
+    search_rest_days : monitors get at most one search for a better recipe within so many days.
     shadow_days : a new recipe is watched beside the champion for so long before it takes over; 0: at once.
     history_days : published scores are kept for so long after the outcome of their leads is known.
     """

@@ -64,7 +64,7 @@ def score(*, as_of: AsOf = None, output: Output = DEFAULT_OUTPUT) -> Answer:
 
 def retrain(
     *,
-    reason: Annotated[str, Parameter(help="Why; searches for one reason rest a week.")],
+    reason: Annotated[str, Parameter(help="Why, for the record.")],
     as_of: AsOf = None,
     output: Output = DEFAULT_OUTPUT,
 ) -> Answer:

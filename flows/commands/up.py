@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, database_of, opened
+from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
 
 
 def up(
@@ -24,6 +24,7 @@ def up(
 
     Example: leadscore up --cron "30 1 * * 1-5" --timezone Europe/Berlin
     """
+    _check_schedule(cron, timezone)
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
         from flows import interruption
         from flows.adapters.registry import tracking_uri
@@ -46,6 +47,20 @@ def up(
             with interruption.held_back():
                 supervisor.stop()
     return Answer({"status": "stopped"}, lambda: "everything is stopped")
+
+
+def _check_schedule(cron: str, timezone: str) -> None:
+    """Refuse what Prefect would refuse in a child that is then started again for ever."""
+    from prefect.client.schemas.schedules import CronSchedule
+    from pydantic import ValidationError
+
+    try:
+        CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        given = {"cron": f"--cron {cron!r}", "timezone": f"--timezone {timezone!r}"}
+        wanted = {"cron": "a cron expression such as '0 2 * * *'", "timezone": "a zone such as Europe/Berlin"}
+        wrong = [str(one["loc"][0]) for one in error.errors()]
+        raise UsageError("; ".join(f"{given[name]} is not {wanted[name]}" for name in wrong)) from None
 
 
 def _say(text: str) -> None:

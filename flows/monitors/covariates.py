@@ -1,4 +1,6 @@
-"""T4, covariates: which features moved? A diagnosis for the report: it never retrains and never pages.
+"""T4, covariates: which features moved, and do leads fall into other leaves? A diagnosis for the report.
+
+It never retrains and never pages.
 
 PSI is compared with its own noise, (1/n + 1/m) chi-square (pkboost_core.drift); p-values become e-values, and
 e-Benjamini-Hochberg holds the false discovery rate however the features depend on one another. A domain
@@ -23,7 +25,9 @@ FitPredict = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 """(X, y, X_new) -> scores of X_new, higher for y = 1."""
 
 
-def watch_covariates(reference: Mapping[str, ArrayLike], current: Mapping[str, ArrayLike]) -> list[Reading]:
+def watch_covariates(
+    reference: Mapping[str, ArrayLike], current: Mapping[str, ArrayLike], kind: str = "feature"
+) -> list[Reading]:
     """Return one reading per feature, the most drifted first.
 
     Parameters
@@ -31,6 +35,7 @@ def watch_covariates(reference: Mapping[str, ArrayLike], current: Mapping[str, A
     reference, current : feature -> counts over the same bins, the last one for missing values
         (`pkboost_core.drift.bin_histograms`), or over the leaves of a tree with a 0 at the end. One row per
         lead: the same lead at several dates is not new evidence.
+    kind : what they are, the first word of each subject.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def watch_covariates(reference: Mapping[str, ArrayLike], current: Mapping[str, A
             words += f"; missing values {100 * one.missing_change:+.0f} points"
         details = {"psi": one.psi, "critical": one.critical, "missing_change": one.missing_change}
         readings.append(
-            Reading("T4", f"feature {name}", e_value, needed, log10(e_value), is_hit, one.psi, words, details)
+            Reading("T4", f"{kind} {name}", e_value, needed, log10(e_value), is_hit, one.psi, words, details)
         )
     return sorted(readings, key=lambda reading: -reading.statistic)
 

@@ -12,9 +12,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 LARGEST_BET = 0.9
 MEMORY = 8
 """Weeks that a bet learns from: a longer memory bets on the year before last."""
@@ -120,7 +117,6 @@ def watch_rate(
     week: date,
     observed: float,
     expected: float,
-    dispersion: float = 1.0,
     low_ratios: tuple[float, ...] = LOW_RATIOS,
 ) -> RateState:
     """Add a week of events to the Shiryaev-Roberts e-detector of both sides.
@@ -132,21 +128,17 @@ def watch_rate(
     Parameters
     ----------
     observed, expected : O and mu of the week that begins on `week`.
-    dispersion : variance over mean of O where wins come in clusters; both counts are divided by it.
     low_ratios : rates looked for, below .8; the mirror side looks for their inverses.
 
     Raises
     ------
     ValueError
-        A count is negative or not finite, or dispersion is below 1.
+        A count is negative or not finite.
     """
     if not (0 <= observed < math.inf and 0 <= expected < math.inf):
         raise ValueError(f"counts must be finite and not negative, got {observed=} and {expected=}")
-    if not dispersion >= 1:
-        raise ValueError(f"dispersion={dispersion!r} should not be smaller than 1")
-    scaled = observed / dispersion, expected / dispersion
-    low = _log_ratio(*scaled, LOW_LIMIT, low_ratios)
-    high = _log_ratio(*scaled, HIGH_LIMIT, tuple(1 / ratio for ratio in low_ratios))
+    low = _log_ratio(observed, expected, LOW_LIMIT, low_ratios)
+    high = _log_ratio(observed, expected, HIGH_LIMIT, tuple(1 / ratio for ratio in low_ratios))
     return RateState(
         _advance(state.low, week, low, observed, expected),
         _advance(state.high, week, high, observed, expected),
@@ -168,21 +160,3 @@ def _advance(side: Side, week: date, log_ratio: float, observed: float, expected
     return Side(
         detector, side.climb + log_ratio, side.since, side.observed + observed, side.expected + expected
     )
-
-
-def count_dispersion(observed: ArrayLike, expected: ArrayLike) -> float:
-    """Return variance over mean of weekly counts around their expectation, at least 1: for `watch_rate`.
-
-    Raises
-    ------
-    ValueError
-        Fewer than 8 weeks with something expected.
-    """
-    o, mu = np.asarray(observed, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    used = mu > 0
-    if used.sum() < 8:
-        raise ValueError(f"{int(used.sum())} weeks are too few to estimate dispersion; 8 are needed")
-    scaled = mu[used] * (o[used].sum() / mu[used].sum())
-    if not scaled.all():
-        return 1.0
-    return max(1.0, float(((o[used] - scaled) ** 2 / scaled).sum() / (used.sum() - 1)))

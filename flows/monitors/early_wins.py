@@ -35,7 +35,7 @@ def expected_early_wins(
 
 
 def watch_early_wins(
-    state: RateState, week: date, observed: float, expected: float, dispersion: float = 1.0
+    state: RateState, week: date, observed: float, expected: float
 ) -> tuple[RateState, list[Reading]]:
     """Add the week that begins on `week` and report both sides; a side that raised the alarm starts anew.
 
@@ -43,14 +43,13 @@ def watch_early_wins(
     ----------
     observed : wins that became known in the week, of leads open at its start.
     expected : `expected_early_wins` of the same leads.
-    dispersion : see `flows.monitors.e_process.count_dispersion`.
 
     Raises
     ------
     ValueError
         A count is negative or not finite.
     """
-    watched = watch_rate(state, week, observed, expected, dispersion)
+    watched = watch_rate(state, week, observed, expected)
     readings = [_reading("fall", watched.low), _reading("rise", watched.high)]
     low, high = (
         Side() if reading.is_alarm else side

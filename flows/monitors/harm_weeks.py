@@ -12,7 +12,7 @@ from features.delay import DelayCurve
 from features.sources import Datetime
 from flows.monitors.harm import AGES, CohortLoss, HarmState, cohort_losses, harm_reference, watch_harm
 from flows.monitors.reading import Reading
-from flows.monitors.weeks import MICROSECONDS_A_DAY, chance_at_all, weeks_between
+from flows.monitors.weeks import MICROSECONDS_A_DAY, chance_at_all, monday, weeks_between
 
 REFERENCE_WEEKS = 13
 """Settled weeks, scored by the champion's line, that say what its usual loss is. In 40 quiet simulated years
@@ -27,7 +27,7 @@ class HarmWatch:
 
     Attributes
     ----------
-    line : what is watched: the champion's recipe. Another recipe starts anew.
+    line : what is watched: the champion's recipe. Another recipe starts anew with its own cohorts.
     burn_in : by age, weekly losses that will become the reference.
     harm : references and evidence so far.
     """
@@ -40,9 +40,18 @@ class HarmWatch:
         """Return JSON-able values."""
         return asdict(self)
 
-    def of_new_line(self, line: str) -> "HarmWatch":
-        """Return a fresh state for another recipe, that begins where this one is."""
-        return HarmWatch(line, {}, HarmState({}, {}, self.harm.done))
+    @classmethod
+    def of_new_line(cls, line: str, as_of: date) -> "HarmWatch":
+        """Return a fresh state for another recipe: its first cohort is created after it came into force.
+
+        Older cohorts were first scored by the recipe before: their losses are no reference for this one.
+
+        Parameters
+        ----------
+        as_of : the first night that finds the recipe in force.
+        """
+        last_of_others = monday(as_of - timedelta(days=1)).isoformat()
+        return cls(line, {}, HarmState({}, {}, dict.fromkeys(AGES, last_of_others)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HarmWatch":

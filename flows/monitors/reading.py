@@ -15,7 +15,8 @@ class Reading:
     Attributes
     ----------
     trigger : "T1" to "T5", or "rollback".
-    subject : what was watched, such as "null_share lead.industry"; with the trigger it names the cause.
+    subject : what was watched, such as "null_share lead.industry"; with the trigger it names the
+        cause.
     statistic, threshold : the number watched and the limit it is compared with, on the same scale.
     evidence : how sure, as a power of ten: log10 of an e-value or detector, -log10 of a p-value.
     is_alarm : whether the trigger fires.
@@ -48,8 +49,9 @@ class Reading:
 
     @property
     def cause(self) -> str:
-        """The name under which repeated alarms are one."""
-        return f"{self.trigger} {self.subject}"
+        """The name under which repeated alarms are one; T2 sees one fall at each of its ages in turn."""
+        subject = self.subject.partition(" at ")[0] if self.trigger == "T2" else self.subject
+        return f"{self.trigger} {subject}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values, the cause among them."""

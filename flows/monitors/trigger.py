@@ -40,20 +40,26 @@ class Trigger:
 
 
 def triggers(readings: Iterable[Reading]) -> list[Trigger]:
-    """Return what the alarms among `readings` ask for.
+    """Return what the alarms among `readings` ask for, once for each cause.
 
     T1 holds back a new model at once and pages once it is confirmed; T2 and T3 ask for a search and page; T5
     asks for a new delay curve and wakes nobody; T4 asks for nothing.
     """
-    found = []
+    found: dict[str, Trigger] = {}
     for one in readings:
         action = _ACTIONS.get(one.trigger)
         if one.is_alarm and action is not None:
             is_page = one.is_page if action == "block" else action == "search"
-            found.append(
-                Trigger(one.trigger, one.cause, action, one.words, one.evidence, one.effect, is_page)
-            )
-    return found
+            new = Trigger(one.trigger, one.cause, action, one.words, one.evidence, one.effect, is_page)
+            found[one.cause] = _as_one(found[one.cause], new) if one.cause in found else new
+    return list(found.values())
+
+
+def _as_one(first: Trigger, second: Trigger) -> Trigger:
+    """Two alarms of one cause: the surer one, with the words of both."""
+    surer = max(first, second, key=lambda one: one.evidence)
+    is_page = first.is_page or second.is_page
+    return replace(surer, reason=f"{first.reason}; {second.reason}", is_page=is_page)
 
 
 def action_words(reading: Reading) -> str:

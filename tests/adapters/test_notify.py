@@ -186,11 +186,13 @@ def test_a_receiver_that_is_gone_stops_nothing(database, caplog):
     assert "hush" not in caplog.text
 
 
-def test_a_file_is_no_webhook(database, caplog):
-    settings = Settings(page_webhook_url=SecretStr("file:///etc/passwd"))
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://127.0.0.1:9/hush hush"])
+def test_an_address_that_is_none_is_tried_once(database, caplog, url):
+    settings = Settings(page_webhook_url=SecretStr(url))
     page(database, FALL)
     assert deliver_pages(database, settings, waits=(0.0, 0.0)) == {"webhook": False}
     assert caplog.text.count("could not be sent") == 1
+    assert "hush" not in caplog.text
 
 
 def test_mail_goes_to_everybody_named_beside_the_webhook(database, webhook, mail_server):

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from flows.monitors.e_process import RateState, Wealth, bet, count_dispersion, watch_rate
+from flows.monitors.e_process import RateState, Wealth, bet, watch_rate
 
 MONDAY = date(2025, 1, 6)
 
@@ -106,27 +106,11 @@ def test_a_change_late_is_found_as_soon_as_a_change_early():
     assert np.median(delays[0]) <= 9
 
 
-def test_dispersion_one_half_as_many_events():
-    clustered = watch_rate(RateState(), MONDAY, 8, 20, dispersion=2.0)
-    assert clustered.low.detector == pytest.approx(watch_rate(RateState(), MONDAY, 4, 10).low.detector)
-    assert clustered.low.observed == 8
-
-
 def test_nothing_expected_and_nothing_seen_is_no_evidence():
     _, low, _ = detect([0] * 50, [0] * 50)
     assert low[-1] == pytest.approx(50)
     huge = watch_rate(RateState(), MONDAY, 1e6, 1.0)
     assert math.isfinite(huge.high.detector)
-
-
-def test_count_dispersion():
-    rng = np.random.default_rng(5)
-    mu = np.full(60, 20.0)
-    assert count_dispersion(rng.poisson(20, 60), mu) < 1.5
-    assert count_dispersion(4 * rng.poisson(5, 60), mu) > 2.5
-    assert count_dispersion(np.zeros(20), np.ones(20)) == 1.0
-    with pytest.raises(ValueError, match="weeks are too few"):
-        count_dispersion([1, 2], [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +120,6 @@ def test_count_dispersion():
         (lambda: bet(Wealth(), math.nan, MONDAY), "scale and clip"),
         (lambda: watch_rate(RateState(), MONDAY, -1, 3), "not negative"),
         (lambda: watch_rate(RateState(), MONDAY, 1, math.inf), "must be finite"),
-        (lambda: watch_rate(RateState(), MONDAY, 1, 3, 0.5), "smaller than 1"),
     ],
 )
 def test_bad_input_is_refused(call, message):

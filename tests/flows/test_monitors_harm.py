@@ -9,6 +9,8 @@ import pytest
 
 from features.delay import DelayCurve
 from flows.monitors.harm import AGES, CohortLoss, HarmState, cohort_losses, harm_reference, watch_harm
+from flows.monitors.harm_weeks import HarmWatch, weeks_to_settle
+from flows.monitors.trigger import triggers
 
 AS_OF = date(2025, 6, 2)
 CURVE = DelayCurve((0.0, 7.0, 30.0, 90.0), (0.0, 0.4, 0.7, 1.0), {}, 1000, {}, 90.0, "observed")
@@ -113,6 +115,27 @@ def test_weeks_count_once_and_unknown_ages_not_at_all():
     twice, readings = watch_harm(once, losses + weekly([9.0], age=30))
     assert once == twice
     assert [r.subject for r in readings] == ["loss at 7 days"]
+
+
+def test_another_recipe_begins_with_cohorts_of_its_own():
+    """Leads created before it came into force were first scored by the recipe before."""
+    old = HarmWatch("old", {}, HarmState({}, {}, dict.fromkeys(AGES, "2025-01-06")))
+    for change in (date(2025, 6, 2), date(2025, 6, 4)):  # a Monday, a Wednesday
+        new = old.of_new_line("new", change)
+        weeks = weeks_to_settle(new, change + timedelta(days=150), date(2024, 1, 1), 7)
+        assert weeks[0] >= change
+        assert weeks[0] - change < timedelta(days=7)
+        assert (new.line, new.burn_in, new.harm.references) == ("new", {}, {})
+
+
+def test_one_fall_seen_at_three_ages_is_one_cause():
+    rng = np.random.default_rng(9)
+    calm = cohort_losses(*leads(rng, 12_000, 40), CURVE, AS_OF)
+    state = HarmState({age: harm_reference([x.loss for x in calm if x.age == age]) for age in AGES})
+    _, readings = watch_harm(state, cohort_losses(*leads(rng, 12_000, 40, factor=4.0), CURVE, AS_OF))
+    (asked,) = triggers(readings)
+    assert (asked.cause, asked.evidence) == ("T2 loss", max(one.evidence for one in readings))
+    assert all(f"at age {age} days" in asked.reason for age in AGES)
 
 
 def test_a_full_run_on_leads_whose_odds_halve():

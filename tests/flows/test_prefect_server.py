@@ -5,14 +5,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
 
+from flows.adapters.notify_prefect import DRIFT, resource_of
 from flows.adapters.prefect_database import FirstStart
 from flows.adapters.prefect_server import prefect_runtime
 from flows.adapters.processes import Child, free_port
@@ -162,16 +165,43 @@ def prefect(env: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-def test_the_nightly_deployment_has_scheduled_runs(scheduling_server):
+@pytest.fixture(scope="module")
+def deployed(scheduling_server):
+    """The API of a server that `prefect deploy --all` was told of everything."""
     server, env = scheduling_server
     wait_until(lambda: answers(env["PREFECT_API_URL"]) or server.exit_code is not None, 60)
     assert server.exit_code is None, server.log_tail()
     prefect(env, "work-pool", "create", "leadscore", "--type", "process")
     env = env | {"LEADSCORE_TIMEZONE": "Europe/Berlin"}
     prefect(env, "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    wait_until(lambda: len(scheduled_hours(env["PREFECT_API_URL"])) >= 3, 30)
-    assert scheduled_hours(env["PREFECT_API_URL"]) == ["02:00"] * 3
+    return env["PREFECT_API_URL"]
+
+
+@pytest.mark.slow
+def test_the_nightly_deployment_has_scheduled_runs(deployed):
+    wait_until(lambda: len(scheduled_hours(deployed)) >= 3, 30)
+    assert scheduled_hours(deployed) == ["02:00"] * 3
+
+
+@pytest.mark.slow
+def test_an_alarm_of_production_schedules_a_retraining_and_one_of_a_replay_does_not(deployed):
+    for key, cause in (
+        ("lead-conversion-replay", "T3 of a replay"),
+        ("lead-conversion", "T3 early wins fall"),
+    ):
+        event = {
+            "id": str(uuid.uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": DRIFT,
+            "resource": {"prefect.resource.id": resource_of(key)},
+            "payload": {"cause": cause, "as_of": "2026-10-31"},
+        }
+        ask(f"{deployed}/events", [event])
+    retrainings = {"flows": {"name": {"any_": ["retrain"]}}}
+    wait_until(lambda: ask(f"{deployed}/flow_runs/filter", retrainings), 30)
+    (run,) = ask(f"{deployed}/flow_runs/filter", retrainings)
+    assert run["parameters"] == {"reason": "T3 early wins fall", "as_of": "2026-10-31"}
+    assert run["state_type"] == "SCHEDULED"
 
 
 def scheduled_hours(api_url: str) -> list[str]:
@@ -180,15 +210,19 @@ def scheduled_hours(api_url: str) -> list[str]:
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         "flows": {"name": {"any_": ["nightly"]}},
     }
-    request = urllib.request.Request(  # noqa: S310 - our own server
-        f"{api_url}/flow_runs/filter",
-        data=json.dumps(asked).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        runs = json.loads(answer.read())
+    runs = ask(f"{api_url}/flow_runs/filter", asked)
     starts = [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
     return [f"{start.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" for start in starts]
+
+
+def ask(url: str, body: Any) -> Any:
+    """POST JSON to our own server."""
+    request = urllib.request.Request(  # noqa: S310
+        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        text = answer.read()
+    return json.loads(text) if text else None
 
 
 def answers(api_url: str) -> bool:

@@ -4,16 +4,19 @@ import json
 from datetime import date, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from flows.adapters import score_runs
+from flows.adapters import page_table, score_runs
 from flows.charts import percent_axis
 from flows.cli import main
 from flows.commands import replay as command
 from flows.commands.session import UsageError
+from flows.monitors.trigger import Trigger
 from flows.replay import replay
 from flows.replay_page import render, write_page
 from flows.timeline import Panel, month_starts
+from tests.adapters.test_notify import Webhook, serving
 
 FIRST = date(2026, 6, 15)
 NIGHTS = [FIRST, FIRST + timedelta(weeks=1)]
@@ -21,9 +24,32 @@ KEY = "replay-test"
 
 
 @pytest.fixture(scope="module")
-def story(settings, simulated):
+def webhook():
+    yield from serving(Webhook())
+
+
+@pytest.fixture(scope="module")
+def of_production(settings, simulated, webhook):
+    """What a replay could hurt: what production has; and a page of the replay's own that waits to be sent."""
+    model = settings.root / "cache" / "models" / "f00d" / "model.json"
+    model.parent.mkdir(parents=True)
+    model.write_text("{}")
+    with simulated.connect() as connection:
+        connection.execute("INSERT INTO scoring.owner VALUES ('of production', NULL, true, 20, NULL)")
+        connection.execute("INSERT INTO scoring.lead_touch VALUES ('of production', NULL, NULL, NULL)")
+        alarm = Trigger("T3", "T3 early wins fall", "search", "wins fell", 2.5, -0.4, True)
+        page_table.record_pages(connection, KEY, FIRST - timedelta(days=7), [alarm])
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as listener:
+        listener.execute("LISTEN lead_scores_published")
+        yield model, listener
+
+
+@pytest.fixture(scope="module")
+def story(settings, simulated, webhook, of_production):
     told = []
-    quick = settings.model_copy(update={"recipe": "mature", "retrain_every_days": 90})
+    quick = settings.model_copy(
+        update={"recipe": "mature", "retrain_every_days": 90, "page_webhook_url": webhook.url}
+    )
     found = replay(quick, simulated, NIGHTS, KEY, told.append)
     assert told == list(found.nights)
     return found
@@ -50,6 +76,19 @@ def test_the_story_is_in_sql_and_none_of_its_scores_is_in_force(settings, simula
     with simulated.connect() as connection:
         found = {name: connection.execute(query, [KEY]).fetchone()[0] for name, query in queries.items()}
     assert found == {"runs": 2, "scores": 2, "decisions": len(story.decisions), "shown to sales": 0}
+
+
+def test_a_replay_tells_nobody_and_leaves_what_production_has(simulated, story, webhook, of_production):
+    model, listener = of_production
+    assert webhook.texts == []
+    assert list(listener.notifies(timeout=0.2)) == []
+    assert model.exists()
+    assert [path.name for path in model.parents[1].iterdir()] == ["f00d"]
+    with simulated.connect() as connection:
+        for table, column in (("owner", "owner_id"), ("lead_touch", "lead_id")):
+            rows = connection.execute(f"SELECT {column} FROM scoring.{table}").fetchall()
+            assert rows == [("of production",)], table
+        assert connection.execute("SELECT count(*) FROM scoring.page").fetchone() == (1,)
 
 
 def test_the_page_draws_the_story(story, tmp_path):

@@ -12,17 +12,20 @@ from psycopg.rows import dict_row
 
 from flows import fitting, gate, leakage, nightly, search
 from flows.adapters import decisions
+from flows.adapters.drift_table import replace_readings
 from flows.adapters.publisher import PublicationRefusedError
 from flows.adapters.registry import CHALLENGER, open_registry
 from flows.adapters.source_reader import read_sources
 from flows.backtest import backtest, best, of_recipe, origins
 from flows.dataset import history
+from flows.monitors.reading import Reading
 from flows.nightly import run_nightly, run_scoring, run_training
 from flows.progress import Progress
 from flows.recipes import MATURE, SOFT, Recipe, recipe_named, recipe_of
 from flows.retrain import run_retraining
 from pkboost_core.adaptation import adapt
 from simulator import SimulationConfig
+from tests.flows.test_monitor import events_of
 
 CLOCK = SimulationConfig().end
 QUICK = {"learning_rate": 0.2, "n_estimators": 25, "max_leaf_nodes": 7, "colsample": 0.2, "subsample": 0.5}
@@ -52,7 +55,7 @@ def past(settings, simulated):
 def _no_earlier_decisions(database):
     yield
     with database.connect(autocommit=True) as connection:
-        connection.execute("TRUNCATE scoring.decision, scoring.model_pair")
+        connection.execute("TRUNCATE scoring.decision, scoring.model_pair, scoring.report_drift")
 
 
 def scores_in_force(database) -> set[str]:
@@ -220,6 +223,89 @@ def test_a_text_in_a_column_of_numbers_stops_no_night(settings, simulated, monke
     assert stored.inputs["comparison"] is stored.inputs["newest_labels"] is None
 
 
+def plant_alarm(settings, database, day):
+    """An alarm of T3 as its night would have left it; T3 has begun anew since."""
+    words = "early wins are 40 % below what the model expects"
+    fell = Reading("T3", "early wins fall", 300.0, 208.0, 2.5, True, -0.4, words)
+    with database.connect() as connection:
+        replace_readings(connection, settings.model_key, day, ["T3"], [fell])
+
+
+def actions(database):
+    with database.connect() as connection:
+        query = "SELECT as_of_date, action FROM scoring.report_drift WHERE monitor = 'T3' ORDER BY 1"
+        return dict(connection.execute(query).fetchall())
+
+
+@pytest.fixture
+def patient(settings):
+    """No night is due for a refit: what is tested is the search."""
+    return settings.model_copy(update={"retrain_every_days": 90})
+
+
+def test_a_night_searches_for_an_alarm_that_nobody_answered(patient, simulated, night, monkeypatch):
+    """The champion's recipe alone is tried, so that nothing beats it; the rest is as always."""
+    base = open_registry(patient, simulated).load_champion()[0].recipe["recipe"]["name"]
+    make_poor(monkeypatch, base, [])
+    lost, forgotten = CLOCK - timedelta(days=10), CLOCK - timedelta(days=40)
+    for day in (lost, forgotten):
+        plant_alarm(patient, simulated, day)
+    assert run_nightly(patient, simulated, CLOCK, Progress())["status"] == "published"
+    (search,) = decisions.searches(simulated, patient.model_key, forgotten)
+    assert (search.as_of, search.cause) == (CLOCK, "T3 early wins fall")
+    assert search.inputs["said"].startswith("early wins are 40 % below")
+    told = actions(simulated)
+    assert told[forgotten] == "asks for a search, pages", "four weeks are looked back"
+    assert told[lost] == f"searched on {CLOCK}, refused: no candidate beats the champion's recipe"
+    run_nightly(patient, simulated, CLOCK, Progress())
+    assert len(decisions.searches(simulated, patient.model_key, forgotten)) == 1, "it is answered"
+    assert actions(simulated) == told
+
+
+def test_a_search_that_fails_leaves_the_champion_and_stays_owed(patient, simulated, night, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("no such luck")
+
+    monkeypatch.setattr("flows.search.backtest", broken)
+    lost = CLOCK - timedelta(days=3)
+    plant_alarm(patient, simulated, lost)
+    found = run_nightly(patient, simulated, CLOCK, Progress())
+    assert (found["status"], found["is_retrained"]) == ("published", False)
+    assert "the search for T3 early wins fall failed: ZeroDivisionError: no such luck" in found["warnings"]
+    (search,) = decisions.searches(simulated, patient.model_key, lost)
+    assert (search.state, search.checks) == ("refused", {"the search ran": False})
+    assert search.reasons == ["the search failed: ZeroDivisionError: no such luck"]
+    assert actions(simulated)[lost] == (
+        f"asks for a search, which rests: a search ran on {CLOCK}; the next one may run 7 days after it"
+    )
+
+
+def test_where_an_automation_searches_it_is_asked_again(patient, simulated, night, prefect):
+    lost = CLOCK - timedelta(days=3)
+    plant_alarm(patient, simulated, lost)
+    elsewhere = patient.model_copy(update={"retrain_inline": False})
+    run_nightly(elsewhere, simulated, CLOCK, Progress())
+    assert decisions.searches(simulated, patient.model_key, lost) == []
+    told = events_of(prefect.api_url, f"leadscore.model.{patient.model_key}", 1)
+    asked = [one["payload"] for one in told if one["payload"]["as_of"] == str(CLOCK)]
+    assert [one["cause"] for one in asked] == ["T3 early wins fall"]
+    assert actions(simulated)[lost] == "asks for a search"
+
+
+def test_monitors_have_one_search_a_week_between_them_and_people_theirs(settings, simulated, night):
+    def searched(cause, day):
+        decision = decisions.Decision(day, "search", "refuse", decisions.REFUSED, cause, 1, None)
+        decisions.record(simulated, settings.model_key, decision)
+
+    searched("by hand", CLOCK)
+    assert decisions.last_search(simulated, settings.model_key) is None
+    last = CLOCK - timedelta(days=6)
+    searched("T2 loss", last)
+    found = run_retraining(settings, simulated, CLOCK, "T3 early wins rise", Progress())
+    assert found["verdict"] == "rest"
+    assert found["reasons"] == [f"a search ran on {last}; the next one may run 7 days after it"]
+
+
 @pytest.mark.parametrize("poison", ["flipped labels", "half the leads gone", "a null column", "cents"])
 def test_a_poisoned_night_never_promotes(settings, simulated, night, monkeypatch, poison):
     def poisoned(database, as_of):
@@ -249,7 +335,9 @@ def test_a_date_of_the_past_moves_nobody(settings, simulated, night, monkeypatch
     assert registry.get("champion").version == champion
     assert decisions.newest(simulated, settings.model_key) == []
     with simulated.connect() as connection:
-        assert connection.execute("SELECT run_id FROM scoring.score_pointer").fetchall() == [(in_force,)]
+        assert connection.execute(
+            "SELECT run_id FROM scoring.score_pointer WHERE model_key = %s", [settings.model_key]
+        ).fetchall() == [(in_force,)]
     with pytest.raises(LookupError, match="scores of a later date"):
         run_retraining(settings, simulated, past, "of the past", Progress())
 

@@ -175,9 +175,24 @@ def mlflow_answers(running: Running) -> bool:
         return False
 
 
+def runs_a_flow(running: Running) -> bool:
+    """Whether a run asked for now starts and ends: deployments stay on record without their process."""
+    wanted = {"deployments": {"name": {"any_": ["monitor"]}}}
+    (deployment,) = running.ask("/deployments/filter", wanted)
+    asked = {"state": {"type": "SCHEDULED"}}
+    run = running.ask(f"/deployments/{deployment['id']}/create_flow_run", asked)
+    own = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    done = wait_until(lambda: finished(running.ask("/flow_runs/filter", own)), 120, running)
+    return bool(done["state_type"] == "COMPLETED")
+
+
 @pytest.mark.parametrize(
     ("marker", "serves"),
-    [("child prefect server", served), ("flows.adapters.served", served), ("child mlflow", mlflow_answers)],
+    [
+        ("child prefect server", served),
+        ("flows.adapters.served", runs_a_flow),
+        ("child mlflow", mlflow_answers),
+    ],
 )
 def test_a_killed_service_comes_back(up: Running, marker: str, serves: Callable[[Running], bool]) -> None:
     before = wait_until(lambda: up.child(marker), 30, up)

@@ -1,20 +1,29 @@
 """The monitors on real tables: quiet in quiet times, one page when something happens, a rerun the same."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import psycopg
 import pytest
 
+from features.build import build
+from features.matrix import NOT_FEATURES, fit_encoding, to_matrix
+from features.spine import spine
 from flows.adapters.database import Database
 from flows.adapters.settings import Settings
-from flows.watch import Watch, watch, watch_data
+from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
+from flows.monitors.harm import HarmState, cohort_losses, harm_reference
+from flows.watch import Watch, watch, watch_columns, watch_data, watch_night
 from flows.watch_arrivals import read_holidays
 from flows.watch_covariates import watch_features
-from tests.flows.monitored_world import World, day, make_world
+from pkboost_core import PKBoostClassifier
+from tests.flows.monitored_world import TRUE_CURVE, World, day, make_world
 from tests.flows.small_models import tiny_model
 
 FIRST, FALL, LAST = 392, 392 + 7 * 8, 392 + 7 * 19
@@ -242,3 +251,116 @@ def test_holidays_come_from_a_file(tmp_path: Path):
     path.write_text("25.12.2026\n")
     with pytest.raises(ValueError, match=r"line 1: '25.12.2026' is no day; write 2026-12-25"):
         read_holidays(path, asked)
+
+
+def test_loss_of_whole_weeks_is_that_of_the_first_published_scores(database, falling):
+    """T2 at age 7: thirteen weeks are its reference, the next ones are watched against it."""
+    watched = [one for found in falling[1].values() for one in found.readings if one.trigger == "T2"]
+    assert [one.subject for one in watched] == ["loss at 7 days"] * 4
+    with database.connect() as connection:
+        query = (
+            "SELECT state -> 'harm' FROM scoring.monitor_state"
+            " WHERE model_key = 'falling' AND monitor = 'T2' AND as_of_date = %s"
+        )
+        (state,) = connection.execute(query, [day(LAST)]).fetchone()
+    world, reference = falling[0], HarmState.from_dict(state).references[7]
+    first_monday = np.ceil((world.created + 1e-9) / 7) * 7  # the night of each lead's first score
+    seen = (world.won_at >= first_monday) & (world.created >= FIRST) & (world.created < FIRST + 13 * 7)
+    created = np.datetime64(day(0)) + world.created[seen].astype(int)
+    delay = world.won_at[seen] - world.created[seen]
+    losses = cohort_losses(
+        created, world.p[seen], delay, TRUE_CURVE, day(LAST), first_age=(first_monday - world.created)[seen]
+    )
+    expected = harm_reference([one.loss for one in losses if one.age == 7])
+    assert reference.mean == pytest.approx(expected.mean, rel=0.03), "the curve of the monitors is estimated"
+    assert reference.bound == pytest.approx(expected.bound, rel=0.03)
+
+
+def model_of(world: World, n: int) -> LeadModel:
+    """A model of what leads are, fitted on the new leads of three snapshots."""
+    snapshots = [day(n - 56), day(n - 28), day(n)]
+    known = world.at(n)
+    frame = build(known, spine(known, snapshots, max_age_days=28)).drop(NOT_FEATURES, strict=False)
+    encoding = fit_encoding(frame)
+    y = (frame["lead_industry"] == "software").fill_null(False).to_numpy().astype(float)
+    booster = PKBoostClassifier(
+        n_estimators=10, categorical_features=encoding.categorical_indices, random_state=7
+    ).fit(to_matrix(frame, encoding), y)
+    learnt = TrainingRange(day(n), snapshots[0], snapshots[-1], len(y), int(y.sum()))
+    return LeadModel(booster, encoding, LabelDefinition(60, 7, "c" * 64), learnt, {"recipe": "soft"})
+
+
+def test_features_that_moved_are_a_line_in_the_report_and_nothing_else(database, tidy):
+    n, settings = QUIET_NIGHTS[-1] + 2, settings_of("columns")  # a Tuesday
+    model, everything = model_of(tidy, 150), tidy.sources.lead
+    quiet = watch_columns(database, settings, tidy.at(n), day(n), model)
+    assert {one.subject.split()[0] for one in quiet.readings} == {"domain", "feature", "leaf"}
+    assert not [one for one in quiet.readings if one.is_alarm]
+    assert watch_columns(database, settings, tidy.at(n + 1), day(n + 1), model) == Watch(), "once a week"
+    recent = pl.col("known_at") >= pl.lit(datetime.combine(day(160), datetime.min.time(), UTC))
+    lead = everything.with_columns(industry=pl.when(recent).then(pl.lit("health")).otherwise("industry"))
+    changed = replace(tidy, sources=replace(tidy.sources, lead=lead))
+    found = watch_columns(database, settings, changed.at(n + 7), day(n + 7), model)
+    moved = {one.subject for one in found.readings if one.is_alarm}
+    assert {"domain", "feature lead_industry"} < moved
+    assert any(subject.startswith("leaf occupancy of tree ") for subject in moved), "the trees part by it"
+    assert not found.pages
+    assert found.blocked is None
+    assert found.asks_for("search") == []
+    rows = stored(database, "columns")["drift"]
+    assert {row[-1] for row in rows if (row[0], row[2]) == (day(n + 7), "domain")} == {"noted"}
+
+
+def test_data_that_t1_cannot_judge_hold_a_new_model_back(database, tidy, key, tmp_path):
+    (tmp_path / "holidays").write_text("25.12.2026\n")
+    settings = settings_of(key).model_copy(update={"holidays_file": tmp_path / "holidays"})
+    n = QUIET_NIGHTS[-1] + 1
+    found = watch_night(database, settings, tidy.at(n), day(n), None)
+    assert found.blocked.startswith("T1 could not judge the data: ValueError: ")
+    assert "'25.12.2026' is no day" in found.holds_back[0]
+    assert found.failures
+    assert [page.cause for page in found.pages] == ["T1 judgement of the data"]
+    assert watch_night(database, settings_of(key), tidy.at(n + 1), day(n + 1), None).blocked is None
+    assert [page[-1] for page in stored(database, key)["page"]] == [False], "T1 judges again"
+
+
+def test_features_that_cannot_be_compared_lose_no_alarm(database, falling):
+    """T4 breaks on the night of an alarm of T3, which has begun anew: what it said must be heard."""
+    world, found = falling
+    n = min(n for n, one in found.items() if one.asks_for("search"))
+    model = tiny_model()
+    encoding = replace(model.encoding, names=("no_such_column",))
+    broken = replace(model, encoding=encoding, recipe={"recipe": ""})
+    again = watch_night(database, settings_of("falling"), world.at(n), day(n), broken)
+    assert [one.cause for one in again.asks_for("search")] == ["T3 early wins fall"]
+    assert [one.partition(":")[0] for one in again.failures] == ["watch_columns failed"]
+    assert again.holds_back == ()
+
+
+@contextmanager
+def no_delivery(database: Database) -> Iterator[None]:
+    """Pages that can be opened but not looked up for sending."""
+    with database.connect(autocommit=True) as connection:
+        connection.execute("ALTER TABLE scoring.page RENAME COLUMN delivered TO gone")
+        yield
+        connection.execute("ALTER TABLE scoring.page RENAME COLUMN gone TO delivered")
+
+
+def test_pages_that_cannot_be_sent_lose_no_reading(database, tidy, key):
+    halved = replace(tidy, sources=replace(tidy.sources, lead=tidy.sources.lead.gather_every(2)))
+    n, update = QUIET_NIGHTS[-1] + 1, {"page_webhook_url": "http://127.0.0.1:9/secret"}
+    settings = Settings(model_key=key, **update)
+    with no_delivery(database):
+        found = watch_data(database, settings, halved.at(n), day(n))
+    assert "have vanished" in found.blocked
+    assert found.failures == ("deliver_pages failed: UndefinedColumn",)
+    assert [page[0] for page in stored(database, key)["page"]] == ["T1 vanished lead"]
+
+
+def test_a_replay_tells_nobody(database, tidy, key):
+    halved = replace(tidy, sources=replace(tidy.sources, lead=tidy.sources.lead.gather_every(2)))
+    n = QUIET_NIGHTS[-1] + 1
+    found = watch_night(database, settings_of(key), halved.at(n), day(n), None, tells=False)
+    assert "have vanished" in found.blocked
+    assert not found.pages
+    assert stored(database, key)["page"] == []
