@@ -72,12 +72,13 @@ def test_events_carry_the_evidence_and_broken_data_has_another_name(prefect):
     assert payload["as_of"] == "2026-05-04"
 
 
-def events_of(api_url: str, resource: str, n: int) -> list[dict]:
-    """Events reach the server a moment after they were emitted."""
+def events_of(api_url: str, resource: str, n: int, **payload: str) -> list[dict]:
+    """Events reach the server a moment after they were emitted; of those with these values in the payload."""
     wanted = {"filter": {"resource": {"id": [resource]}}, "limit": 50}
     deadline = time.monotonic() + 20
     found: list[dict] = []
     while len(found) < n and time.monotonic() < deadline:
         time.sleep(0.2)
-        found = httpx.post(f"{api_url}/events/filter", json=wanted).json()["events"]
+        told = httpx.post(f"{api_url}/events/filter", json=wanted).json()["events"]
+        found = [one for one in told if payload.items() <= one["payload"].items()]
     return found

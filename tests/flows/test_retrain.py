@@ -286,9 +286,8 @@ def test_where_an_automation_searches_it_is_asked_again(patient, simulated, nigh
     elsewhere = patient.model_copy(update={"retrain_inline": False})
     run_nightly(elsewhere, simulated, CLOCK, Progress())
     assert decisions.searches(simulated, patient.model_key, lost) == []
-    told = events_of(prefect.api_url, f"leadscore.model.{patient.model_key}", 1)
-    asked = [one["payload"] for one in told if one["payload"]["as_of"] == str(CLOCK)]
-    assert [one["cause"] for one in asked] == ["T3 early wins fall"]
+    told = events_of(prefect.api_url, f"leadscore.model.{patient.model_key}", 1, as_of=str(CLOCK))
+    assert [one["payload"]["cause"] for one in told] == ["T3 early wins fall"]
     assert actions(simulated)[lost] == "asks for a search"
 
 
