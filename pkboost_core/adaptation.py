@@ -22,7 +22,7 @@ from pkboost_core.bag import N_MEMBERS
 from pkboost_core.binning import Binning
 from pkboost_core.calibration import fit_logistic
 from pkboost_core.linear_leaves import NO_POSITIONS
-from pkboost_core.params import learning_rate_for
+from pkboost_core.params import learning_rate_of
 from pkboost_core.predictor import add_tree
 from pkboost_core.pruning import harmful_trees, log_losses, tree_scores
 from pkboost_core.repair import Adaptation, Repair, cross_fitted
@@ -188,10 +188,8 @@ def _refitted(repair: Repair, start: np.ndarray, index: np.ndarray, keep: float)
 
 
 def _fitted_rate(model: PKBoostClassifier) -> float:
-    """Learning rate that the trees have: "auto" by the rows in the root; members of a bag share it."""
-    rate = model.learning_rate
-    nodes = model.ensemble_.nodes
-    fitted = learning_rate_for(int(nodes["count"][0]) if len(nodes) else 0) if rate == "auto" else float(rate)
+    """Learning rate that the trees have; members of a bag share it."""
+    fitted = learning_rate_of(model.learning_rate)
     return fitted / N_MEMBERS if model.mode == "quality" else fitted
 
 

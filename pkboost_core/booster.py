@@ -30,7 +30,7 @@ class PKBoostClassifier(Booster):
     n_estimators : int, default 1000
         Most trees (of each class where there are more than two); early stopping usually ends before.
     learning_rate : float in (0, 1] or "auto"
-        "auto": .05 up to 10,000 rows, rising to .10 at 50,000.
+        "auto": .05.
     max_leaf_nodes, max_depth : int (max_depth may be None)
         Size of a tree; leaves are split best gain first.
     min_samples_leaf : int, default 1

@@ -132,9 +132,9 @@ def check_parameters(params: Mapping[str, Any]) -> None:
         raise ValueError(f"random_state={seed!r} should be a non-negative integer or None")
 
 
-def learning_rate_for(n_rows: int) -> float:
-    """Learning rate "auto": .05 up to 10,000 rows, rising to .10 at 50,000."""
-    return float(np.interp(n_rows, (10_000, 50_000), (0.05, 0.10)))
+def learning_rate_of(value: float | str) -> float:
+    """Learning rate; "auto" is .05 for any number of rows: one that rose to .10 at 50,000 lost."""
+    return 0.05 if value == "auto" else float(value)
 
 
 def min_child_hessian_for(n_rows: int) -> float:

@@ -9,7 +9,7 @@ from pkboost_core.binning import Binning
 from pkboost_core.constraints import interaction_groups, monotonic_directions
 from pkboost_core.linear_leaves import NO_POSITIONS, bin_positions
 from pkboost_core.loss import Loss
-from pkboost_core.params import learning_rate_for
+from pkboost_core.params import learning_rate_of
 from pkboost_core.progress import Progress
 from pkboost_core.rows import Rows
 from pkboost_core.splitting import SplitRules
@@ -80,7 +80,7 @@ def _positions(
 def _split_rules(
     params: Mapping[str, Any], rows: Rows, loss: Loss, n_rows: int, is_bounded: bool
 ) -> SplitRules:
-    rate, hessian, max_depth = params["learning_rate"], params["min_child_hessian"], params["max_depth"]
+    hessian, max_depth = params["min_child_hessian"], params["max_depth"]
     count_channel = 1 if params["min_samples_leaf"] > 1 else -1
     mi_weight = float(params.get("mi_weight", 0.0))
     label_channel = (2 if count_channel > 0 else 1) if mi_weight > 0 else -1
@@ -96,7 +96,7 @@ def _split_rules(
         min_samples_leaf=int(params["min_samples_leaf"]),
         max_depth=1000 if max_depth is None else int(max_depth),
         max_leaf_nodes=int(params["max_leaf_nodes"]),
-        learning_rate=learning_rate_for(n_rows) if rate == "auto" else float(rate),
+        learning_rate=learning_rate_of(params["learning_rate"]),
         is_bounded=int(is_bounded),
         count_channel=count_channel,
         label_channel=label_channel,

@@ -29,7 +29,7 @@ class PKBoostRegressor(Booster):
     n_estimators : int, default 1000
         Most trees; early stopping usually ends before.
     learning_rate : float in (0, 1] or "auto"
-        "auto": .05 up to 10,000 rows, rising to .10 at 50,000.
+        "auto": .05.
     max_leaf_nodes, max_depth, min_samples_leaf
         As for `PKBoostClassifier`.
     min_child_hessian : float or "auto"

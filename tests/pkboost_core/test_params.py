@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from pkboost_core import PKBoostClassifier, PKBoostRegressor
-from pkboost_core.params import BOUNDS, CHOICES, FORMS, learning_rate_for, max_bins_for, min_child_hessian_for
+from pkboost_core.params import BOUNDS, CHOICES, FORMS, max_bins_for, min_child_hessian_for
 from pkboost_core.serialize import dumps, loads
 
 X = np.arange(20.0)[:, None]
@@ -93,9 +93,6 @@ def test_lists_of_any_kind_are_stored():
 
 
 def test_defaults_follow_the_number_of_rows():
-    assert [learning_rate_for(n) for n in (100, 10_000, 30_000, 50_000, 10**6)] == pytest.approx(
-        [0.05, 0.05, 0.075, 0.1, 0.1]
-    )
     assert [min_child_hessian_for(n) for n in (100, 2_000, 10**6)] == pytest.approx([0.1, 1.0, 1.0])
     assert [max_bins_for(n) for n in (19_999, 20_000)] == [64, 128]
 
