@@ -231,10 +231,10 @@ def plant_alarm(settings, database, day):
         replace_readings(connection, settings.model_key, day, ["T3"], [fell])
 
 
-def actions(database):
+def actions(settings, database):
+    query = "SELECT as_of_date, action FROM scoring.report_drift WHERE monitor = 'T3' AND model_key = %s"
     with database.connect() as connection:
-        query = "SELECT as_of_date, action FROM scoring.report_drift WHERE monitor = 'T3' ORDER BY 1"
-        return dict(connection.execute(query).fetchall())
+        return dict(connection.execute(query, [settings.model_key]).fetchall())
 
 
 @pytest.fixture
@@ -254,12 +254,12 @@ def test_a_night_searches_for_an_alarm_that_nobody_answered(patient, simulated, 
     (search,) = decisions.searches(simulated, patient.model_key, forgotten)
     assert (search.as_of, search.cause) == (CLOCK, "T3 early wins fall")
     assert search.inputs["said"].startswith("early wins are 40 % below")
-    told = actions(simulated)
+    told = actions(patient, simulated)
     assert told[forgotten] == "asks for a search, pages", "four weeks are looked back"
     assert told[lost] == f"searched on {CLOCK}, refused: no candidate beats the champion's recipe"
     run_nightly(patient, simulated, CLOCK, Progress())
     assert len(decisions.searches(simulated, patient.model_key, forgotten)) == 1, "it is answered"
-    assert actions(simulated) == told
+    assert actions(patient, simulated) == told
 
 
 def test_a_search_that_fails_leaves_the_champion_and_stays_owed(patient, simulated, night, monkeypatch):
@@ -275,20 +275,20 @@ def test_a_search_that_fails_leaves_the_champion_and_stays_owed(patient, simulat
     (search,) = decisions.searches(simulated, patient.model_key, lost)
     assert (search.state, search.checks) == ("refused", {"the search ran": False})
     assert search.reasons == ["the search failed: ZeroDivisionError: no such luck"]
-    assert actions(simulated)[lost] == (
+    assert actions(patient, simulated)[lost] == (
         f"asks for a search, which rests: a search ran on {CLOCK}; the next one may run 7 days after it"
     )
 
 
 def test_where_an_automation_searches_it_is_asked_again(patient, simulated, night, prefect):
     lost = CLOCK - timedelta(days=3)
-    plant_alarm(patient, simulated, lost)
-    elsewhere = patient.model_copy(update={"retrain_inline": False})
+    elsewhere = patient.model_copy(update={"retrain_inline": False, "model_key": "elsewhere"})
+    plant_alarm(elsewhere, simulated, lost)
     run_nightly(elsewhere, simulated, CLOCK, Progress())
-    assert decisions.searches(simulated, patient.model_key, lost) == []
-    told = events_of(prefect.api_url, f"leadscore.model.{patient.model_key}", 1, as_of=str(CLOCK))
+    assert decisions.searches(simulated, "elsewhere", lost) == []
+    told = events_of(prefect.api_url, "leadscore.model.elsewhere", 1, as_of=str(CLOCK))
     assert [one["payload"]["cause"] for one in told] == ["T3 early wins fall"]
-    assert actions(simulated)[lost] == "asks for a search"
+    assert actions(elsewhere, simulated)[lost] == "asks for a search"
 
 
 def test_monitors_have_one_search_a_week_between_them_and_people_theirs(settings, simulated, night):
