@@ -8,7 +8,6 @@ LightGBM retrained, with labels, on training rows disturbed the same way: what n
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,7 +17,7 @@ import datasets
 import models
 import numpy as np
 import tables
-from side_by_side import side_by_side
+from side_by_side import keep, kept, side_by_side
 
 from pkboost_core import PKBoostClassifier, align
 from pkboost_core.metrics import average_precision
@@ -216,21 +215,22 @@ def _row(data, seed, variant, scenario, base, found, best) -> dict:
 
 
 def run(
-    sets: tuple[str, ...], seeds: int, file: Path | None, names: tuple[str, ...], workers: int
+    sets: tuple[str, ...],
+    seeds: int,
+    file: Path | None,
+    names: tuple[str, ...],
+    workers: int,
+    is_anew: bool,
 ) -> list[dict]:
     """Run the (set, seed) pairs that `file` does not hold yet; return the rows of all."""
-    lines = file.read_text().splitlines() if file and file.exists() else []
-    rows = [row for row in (json.loads(line) for line in lines if line.endswith("}")) if has_all(row, names)]
+    rows = [row for row in kept(file, is_anew) if has_all(row, names)]
     done = {(row["set"], row["seed"]) for row in rows}
     suite = [data.name for data in datasets.suite(sets)]
     splits = [(name, seed) for seed in range(seeds) for name in suite]
     tasks = [(*split, names) for split in splits if split not in done]
     for _, new in side_by_side(experiment, tasks, workers):
         rows += new
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("a") as stream:
-                stream.writelines(json.dumps(row) + "\n" for row in new)
+        keep(file, new)
     return rows
 
 
@@ -340,9 +340,8 @@ def main() -> None:
     if options.quick:
         sets, seeds = sets[:3], 1
         names = tuple(name for name in names if not name.startswith("CatBoost"))
-    if options.json and options.anew:
-        options.json.unlink(missing_ok=True)
-    report(run(sets, seeds, options.json, names, options.workers), seeds, options.write)
+    rows = run(sets, seeds, options.json, names, options.workers, options.anew)
+    report(rows, seeds, options.write)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ be cut into pieces. `--write` puts the tables into docs/pkboost_quality.md.
 """
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import models
 import numpy as np
 import tables
 from scipy.stats import wilcoxon
-from side_by_side import side_by_side
+from side_by_side import keep, kept, side_by_side
 
 from pkboost_core import metrics
 
@@ -99,7 +98,12 @@ def measure_all(set_name: str, seed: int, names: tuple[str, ...]) -> dict[str, d
 
 
 def run(
-    chosen: Mapping[str, int], sets: tuple[str, ...], seeds: int, file: Path | None, workers: int
+    chosen: Mapping[str, int],
+    sets: tuple[str, ...],
+    seeds: int,
+    file: Path | None,
+    workers: int,
+    is_anew: bool,
 ) -> Results:
     """Run what `file` does not hold yet and return everything asked for.
 
@@ -107,7 +111,8 @@ def run(
     ----------
     chosen : model -> most seeds it is run on.
     """
-    results = read(file)
+    lines = kept(file, is_anew)
+    results: Results = {(line["set"], line["seed"], line["model"]): line["measures"] for line in lines}
     names = tuple(data.name for data in datasets.suite(sets))
     missing = {
         (name, seed): tuple(
@@ -124,24 +129,8 @@ def run(
     for (name, seed, _), found in side_by_side(measure_all, tasks, workers):
         for model, measures in found.items():
             results[name, seed, model] = measures
-            _append(file, (name, seed, model), measures)
+            keep(file, [{"set": name, "seed": seed, "model": model, "measures": measures}])
     return {key: value for key, value in results.items() if key[:2] in missing and key[2] in chosen}
-
-
-def read(file: Path | None) -> Results:
-    """Read the lines written so far."""
-    if file is None or not file.exists():
-        return {}
-    lines = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]  # whole ones
-    return {(line["set"], line["seed"], line["model"]): line["measures"] for line in lines}
-
-
-def _append(file: Path | None, key: tuple[str, int, str], measures: dict[str, float]) -> None:
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as stream:
-            line = {"set": key[0], "seed": key[1], "model": key[2], "measures": measures}
-            stream.write(json.dumps(line) + "\n")
 
 
 def grid(results: Results, names: list[str], measure_name: str) -> tuple[list[tuple[str, int]], np.ndarray]:
@@ -318,9 +307,7 @@ def main() -> None:
     if options.models:
         names = [name for name in names if name in options.models]
     chosen = {name: min(seeds, FEW_SEEDS.get(name, seeds)) for name in names}
-    if options.json and options.anew:
-        options.json.unlink(missing_ok=True)
-    results = run(chosen, sets, seeds, options.json, options.workers)
+    results = run(chosen, sets, seeds, options.json, options.workers, options.anew)
     report(results, options.ablation, options.write)
 
 

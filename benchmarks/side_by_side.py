@@ -1,11 +1,13 @@
 """Run independent parts of a benchmark in processes, one thread each, and keep what each found at once."""
 
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import models
 
@@ -34,3 +36,28 @@ def side_by_side(
                 print(f"{done} of {len(tasks)}: {task[0]}, seed {task[1]}", file=sys.stderr, flush=True)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def kept(file: Path | None, is_anew: bool = False) -> list[dict[str, Any]]:
+    """Return what a file holds of an earlier run, one JSON object a line; one cut short is taken out.
+
+    `is_anew` deletes the file: everything is to be measured.
+    """
+    if file is None or not file.exists():
+        return []
+    if is_anew:
+        file.unlink()
+        return []
+    text = file.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:  # else the next line would be joined to what is left of the last
+        file.write_text(whole)
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def keep(file: Path | None, lines: Iterable[dict[str, Any]]) -> None:
+    """Add JSON lines to a file, where one is given."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a") as stream:
+            stream.writelines(json.dumps(line) + "\n" for line in lines)

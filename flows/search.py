@@ -4,7 +4,6 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from features.sources import Sources
@@ -140,7 +139,7 @@ def _nothing_better(
     cause: str,
     why: str,
     notes: dict[str, Any],
-    checks: Mapping[str, bool] = MappingProxyType({}),
+    checks: Mapping[str, bool] | None = None,
 ) -> Champion:
     """Record a search without a challenger; the champion stays."""
     version = champion.version.version
@@ -154,7 +153,7 @@ def _nothing_better(
         champion_before=version,
         challenger=None,
         recipe=recipe_of(champion.model.recipe).as_dict(),
-        checks=dict(checks),
+        checks=dict(checks or {}),
         inputs={"data_sha256": night.data_sha256, **notes},
     )
     promotion.refuse(night.database, night.registry, night.settings.model_key, decision)
