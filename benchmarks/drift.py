@@ -1,13 +1,14 @@
 """Policies against drift in simulated time: what late labels cost and what retraining repairs.
 
-    python benchmarks/drift.py [--quick] [--seeds N] [--leads N] [--kinds ...] [--parts ...] [--json FILE]
+    python benchmarks/drift.py [--quick] [--seeds N] [--whole N] [--leads N] [--kinds ...] [--parts ...]
+                               [--json FILE]
     python benchmarks/drift.py --report FILE [FILE ...] [--write]
 
 Simulated CRMs of 22 months, one per kind of drift and seed, live through their weekly nights; the world
-changes thirteen weeks after the first. A night stands for a week, "nightly" retraining for one every two
-weeks; every second weekly snapshot trains. Outcomes are replaced by their true chances in every measure, so
-that no luck of the draw is in it. Features are built once per world; labels are cut as known on each night by
-the product's own `History`, and monitors, backtest, comparison and gate are the product's own functions.
+changes thirteen weeks after the first. Leads are scored on Mondays; every second weekly snapshot trains.
+Outcomes are replaced by their true chances in every measure, so that no luck of the draw is in it. Features
+are built once per world; labels are cut as known on each night by the product's own `History`, and monitors,
+backtest, comparison and gate are the product's own functions.
 `--json` keeps all numbers, after every world anew; `--report` makes the tables of such files, whose parts may
 have been run apart. `--write` puts them into docs/drift.md.
 """
@@ -47,6 +48,9 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one seed, two kinds, few policies and tries")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument(
+        "--whole", type=int, help="seeds with all policies; later ones run what claims compare"
+    )
     parser.add_argument("--first-seed", type=int, default=0, help="leave out earlier ones, run before")
     parser.add_argument("--leads", type=int, default=4_000)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
@@ -58,6 +62,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.kinds, options.leads = 1, list(QUICK_KINDS), QUICK_LEADS
+    if options.whole is None:
+        options.whole = 0 if options.quick else options.seeds
     for name in [n for n in os.environ if n.startswith("LEADSCORE_") and n != "LEADSCORE_DATA_DIR"]:
         del os.environ[name]
     results = together(options.report) if options.report else measured(options)
@@ -97,8 +103,8 @@ def _tasks(options: argparse.Namespace, urls: Any) -> Iterator[tuple[str, Any, t
             url, what = urls(f"{kind}_{seed}"), (kind, seed, options.leads)
             parts = [part for part in WORLD_PARTS if part in options.parts and _has(kind, part)]
             if parts:
-                yield f"{kind} {seed}", one_world, (url, *what, options.quick, parts, tries)
-            if "river" in options.parts and not options.quick:
+                yield f"{kind} {seed}", one_world, (url, *what, seed < options.whole, parts, tries)
+            if "river" in options.parts and seed < options.whole:
                 yield f"river {kind} {seed}", river, (urls(f"river_{kind}_{seed}"), *what)
     if "streams" in options.parts:
         yield "streams", streams, (options.quick,)
@@ -138,13 +144,13 @@ def together(files: list[Path]) -> dict[str, Any]:
 
 
 def one_world(
-    url: str, kind: str, seed: int, leads: int, is_quick: bool, parts: list[str], tries: int
+    url: str, kind: str, seed: int, leads: int, is_whole: bool, parts: list[str], tries: int
 ) -> dict[str, Any]:
     """Build a world, run policies and loop on it, and poison its nights."""
     from drift_fits import Fits
     from drift_loop import run_loop
     from drift_poison import POISONS, promoted
-    from drift_policies import run_schedule, schedules, tuned_on_burn_in
+    from drift_policies import PEERS, run_schedule, schedules, tuned_on_burn_in
     from drift_summary import summary
     from drift_worlds import build_world
 
@@ -153,10 +159,9 @@ def one_world(
     started = time.process_time()
     world = build_world(Database.from_url(url), kind, seed, leads)
     fits = Fits(world)
-    asked = schedules(kind, is_quick) if "policies" in parts else []
+    asked = schedules(kind, is_whole=is_whole) if "policies" in parts else []
     runs = [run_schedule(fits, schedule) for schedule in asked]
-    tuned = tuned_on_burn_in(runs)
-    runs += [tuned] if tuned else []
+    runs += [tuned for peer in PEERS if (tuned := tuned_on_burn_in(peer, runs))]
     runs += [run_loop(fits)] if "loop" in parts else []
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
     poison = [promoted(world, tries * len(POISONS), seed)] if "poison" in parts else []

@@ -18,10 +18,11 @@ from flows.recipes import MATURE, RECIPES, Recipe
 Probabilities = Callable[[pl.DataFrame], np.ndarray]
 
 WINDOWS = {
-    "expanding": Recipe("expanding"),
-    "sliding 180 d": Recipe("sliding", window_days=180),
-    "half-life 60 d": Recipe("half-life", half_life_days=60.0),
+    "expanding": MATURE,
+    "sliding 180 d": RECIPES["mature-180d"],
+    "half-life 60 d": RECIPES["mature-half-life-60d"],
 }
+FAKE_NEGATIVES = "fake negatives"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Learner:
     ----------
     engine : "pkboost", "lightgbm" or "xgboost".
     recipe : which rows, with which labels and weights.
-    labels : "" as the recipe says; "fake negatives": its open rows count as lost; "true": every row before
+    labels : "" as the recipe says; "fake negatives": its open rows count as not won; "true": every row before
         the night has the label that time will give it, which nobody can know.
     """
 
@@ -89,7 +90,7 @@ def rows_for(world: World, learner: Learner, night: date) -> TrainingSet:
         rows = TrainingSet(past.frame.filter(pl.Series(keep)), y, night, nothing, nothing)
     else:
         rows = past.known_at(night, learner.recipe, settings(train_window_days=1000))
-    if learner.labels == "fake negatives":
+    if learner.labels == FAKE_NEGATIVES:
         rows = replace(rows, open_odds=np.zeros(len(rows.y)))
     if not len(rows.y):
         raise TooFewConversionsError(f"nothing is known on {night}")
@@ -141,8 +142,11 @@ def _xgboost(X: np.ndarray, y: np.ndarray, weight: Any, encoding: Encoding) -> A
     return lambda Z: model.predict_proba(Z)[:, 1]
 
 
-PKBOOST = Learner("pkboost", Recipe("expanding"))
-ORACLE = Learner("pkboost", Recipe("expanding"), "true")
+def fake_negatives(engine: str) -> Learner:
+    """Return a learner from mature labels and from open leads as if they were lost."""
+    return Learner(engine, RECIPES["soft"], FAKE_NEGATIVES)
+
+
+PKBOOST = Learner("pkboost")
+ORACLE = Learner("pkboost", labels="true")
 SOFT = Learner("pkboost", RECIPES["soft"])
-REPAIR = Learner("pkboost", RECIPES["repair"])
-FAKE = Learner("pkboost", RECIPES["soft"], "fake negatives")

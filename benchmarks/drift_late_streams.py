@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from datasets import Dataset, bank_full, data_dir, olist
-from drift_fits import ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner
+from drift_fits import ORACLE, PKBOOST, SOFT, Fits, Learner
 from drift_loop import run_loop
-from drift_policies import NIGHTLY, Run, Schedule, run_schedule
+from drift_policies import NIGHTLY, ORACLE_POLICY, REFERENCE, Run, Schedule, run_schedule
 from drift_worlds import World, settings
 
 from features.late_labels import LateLabels
@@ -42,14 +42,14 @@ def late_worlds() -> Iterator[World]:
 
 
 def policies() -> list[Schedule]:
-    """Return what runs beside the gated loop; "nightly" is every second week, as in the simulated worlds."""
+    """Return what runs beside the gated loop."""
     return [
-        Schedule("LightGBM static", Learner("lightgbm", WINDOWS["expanding"]), None),
-        Schedule("LightGBM nightly, expanding", Learner("lightgbm", WINDOWS["expanding"]), NIGHTLY),
+        Schedule("LightGBM static", Learner("lightgbm"), None),
+        Schedule(REFERENCE, Learner("lightgbm"), NIGHTLY),
         Schedule("PKBoost static", SOFT, None),
         Schedule("PKBoost nightly, matured only", PKBOOST, NIGHTLY),
         Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY),
-        Schedule("oracle without delay", ORACLE, NIGHTLY),
+        Schedule(ORACLE_POLICY, ORACLE, NIGHTLY),
     ]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def run_late(world: World, others: list[Any]) -> list[dict[str, Any]]:
     fits = Fits(world)
     runs = [run_schedule(fits, one) for one in policies()] + [run_loop(fits)]
     rows = [_measured(run) for run in [*runs, *(other(world) for other in others)]]
-    best = next(row["average_precision"] for row in rows if row["policy"] == "oracle without delay")
+    best = next(row["average_precision"] for row in rows if row["policy"] == ORACLE_POLICY)
     return [row | {"share_of_oracle": row["average_precision"] / best} for row in rows]
 
 

@@ -4,15 +4,14 @@ Left out, because simulated CRMs are clean: T1 (benchmarks/monitors.py measures 
 gate broken nights), the leakage court, and the shadow week before a new recipe takes over.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
-from drift_fits import PKBOOST, REPAIR, SOFT, Fits, Learner, rows_for
-from drift_policies import NIGHTLY, Run, is_harmful
+from drift_fits import Fits, Learner, rows_for
+from drift_policies import GATED, NIGHTLY, Run, is_harmful
 from drift_worlds import World, settings
 
 from features.sources import midnight
@@ -33,14 +32,11 @@ from flows.monitors.reading import Reading
 from flows.monitors.trigger import triggers
 from flows.newest_labels import newest_labels
 from flows.open_cohorts import compare_on_open_cohorts
-from flows.recipes import Recipe
+from flows.recipes import RECIPES, candidates
 
-SHORT = Learner("pkboost", Recipe("sliding-90", window_days=90))
-CANDIDATES: Mapping[str, Learner] = {"soft": SOFT, "mature": PKBOOST, "sliding 90 d": SHORT, "repair": REPAIR}
-FIRST = SOFT if settings().recipe == "soft" else PKBOOST
+FIRST = Learner("pkboost", RECIPES[settings().recipe])
 """The recipe that the product starts with."""
 
-SEARCH_REST_DAYS = 28
 EVALUATION_WEEKS = 5
 SEED = 7
 
@@ -110,13 +106,13 @@ def visible(wins: pl.DataFrame, night: date) -> pl.DataFrame:
 def run_loop(fits: Fits) -> Run:
     """Live through all nights with monitors, searches and the gate."""
     world = fits.world
-    run, watcher, used = Run("PKBoost gated loop", world), Watcher(world), set[tuple[Learner, date]]()
+    run, watcher, used = Run(GATED, world, harmful=[]), Watcher(world), set[tuple[Learner, date]]()
     champion = Champion(FIRST, world.nights[0], data_facts(rows_on(world, world.nights[0])))
     last_search = last_change = None
     for k, night in enumerate(world.nights):
         asked = [one for one in triggers(watcher.watch(night)) if one.action == "search"]
         run.alarms += [night] * bool(asked)
-        is_rested = last_search is None or (night - last_search).days >= SEARCH_REST_DAYS
+        is_rested = last_search is None or (night - last_search).days >= settings().search_rest_days
         challenger = None
         if asked and is_rested:
             last_search = night
@@ -150,7 +146,8 @@ def refit(fits: Fits, champion: Champion, night: date) -> Champion | None:
 
 def search(fits: Fits, champion: Champion, night: date, last_change: date | None) -> Champion | None:
     """Backtest the candidates against the champion's recipe; None where none passes the gate."""
-    others = {name: one for name, one in CANDIDATES.items() if one != champion.learner}
+    tried = {recipe.name: Learner("pkboost", recipe) for recipe in candidates(settings())}
+    others = {name: one for name, one in tried.items() if one != champion.learner}
     predictors: dict[str, Predict] = {name: _predict(fits, one) for name, one in others.items()}
     try:
         found = backtest(

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from drift_fits import Fits
 from drift_loop import FIRST, Champion, known, refit, rows_on
+from drift_policies import NIGHTLY
 from drift_worlds import World
 
 from flows.data_facts import data_facts, differences
@@ -85,7 +86,7 @@ def promoted(world: World, tries: int, seed: int) -> dict[str, list[int]]:
     for number in range(tries):
         rng = np.random.default_rng([seed, number])
         k = int(rng.integers(NIGHTS_BETWEEN, len(world.nights)))
-        champion_night, night = world.nights[k - 2], world.nights[k]
+        champion_night, night = world.nights[k - NIGHTLY], world.nights[k]
         champion = Champion(FIRST, champion_night, data_facts(rows_on(world, champion_night)))
         name = list(POISONS)[number % len(POISONS)]
         found[name][0] += _is_promoted(clean, champion, night, POISONS[name], rng)

@@ -1,23 +1,33 @@
 """Policies: which model scores on which night."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
-from drift_fits import FAKE, ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner
+from drift_fits import FAKE_NEGATIVES, ORACLE, PKBOOST, SOFT, WINDOWS, Fits, Learner, fake_negatives
 from drift_measures import Week, measure
 from drift_worlds import DRIFTED, HARMED, QUIET, World
 
-NIGHTLY, MONTHLY = 2, 4
-"""Nights from one fit to the next; a night stands for a week, and nightly retraining for every second one."""
+NIGHTLY, WEEKLY, MONTHLY = 1, 2, 4
+"""Nights from one fit to the next. Leads are scored on Mondays: nightly refits score them by a model of that
+day; weekly and monthly ones by a model that is half a period old on average, as every second night's is (3.5
+days), and every fourth's nearly (10.5 days, not 15)."""
+PERIODS = {"nightly": NIGHTLY, "weekly": WEEKLY, "monthly": MONTHLY}
+PEERS = {"LightGBM": "lightgbm", "XGBoost": "xgboost"}
 HARM_WEEKS = 8
 HARM = 0.005
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Fit a learner every so many nights and use it at once; `every` None: only on the first."""
+    """Fit a learner every so many nights and use it at once.
+
+    Attributes
+    ----------
+    every : None fits on the first night only.
+    is_judged : whether harmful promotions are counted.
+    """
 
     name: str
     learner: Learner
@@ -33,8 +43,9 @@ class Run:
     ----------
     scores : night -> probabilities of the leads open on it.
     weeks : the same, measured.
-    promotions, harmful : models that came into use after the first, and those of them whose expected log-loss
-        over the next eight weeks is more than .5 % above that of the model they replaced.
+    promotions : models that came into use after the first.
+    harmful : those of them whose expected log-loss over the next eight weeks is more than .5 % above that of
+        the model they replaced; None: not looked at.
     alarms, searches : nights.
     cpu_seconds : of all fits the policy asked for, shared ones included.
     """
@@ -44,7 +55,7 @@ class Run:
     scores: dict[date, np.ndarray] = field(default_factory=dict)
     weeks: list[Week] = field(default_factory=list)
     promotions: list[date] = field(default_factory=list)
-    harmful: list[date] = field(default_factory=list)
+    harmful: list[date] | None = None
     alarms: list[date] = field(default_factory=list)
     searches: list[date] = field(default_factory=list)
     cpu_seconds: float = 0.0
@@ -55,45 +66,54 @@ class Run:
         self.weeks.append(measure(self.world, night, p))
 
 
-def schedules(kind: str, is_quick: bool) -> list[Schedule]:
+def schedules(kind: str, *, is_whole: bool) -> list[Schedule]:
     """Return the policies of a world beside the gated loop: all of them, or those that a claim compares."""
-    expanding = WINDOWS["expanding"]
     static = [Schedule("PKBoost static", SOFT, None)]
-    static += [Schedule(f"{n} static", Learner(n.lower(), expanding), None) for n in ("LightGBM", "XGBoost")]
-    nightly = [Schedule("LightGBM nightly, expanding", Learner("lightgbm", expanding), NIGHTLY)]
-    treatments = {MATURED_ONLY: PKBOOST, SOFT_LABELS: SOFT, FAKE_NEGATIVES: FAKE}
+    static += [Schedule(f"{name} static", Learner(engine), None) for name, engine in PEERS.items()]
+    treatments = {MATURED_ONLY: PKBOOST, SOFT_LABELS: SOFT, FAKED: fake_negatives("pkboost")}
     late = [Schedule(name, learner, MONTHLY) for name, learner in treatments.items()]
-    if not is_quick:
-        return static + nightly + late + _peers()
-    claimed = ((HARMED, static), (QUIET, nightly), (DRIFTED, late))
+    refitted = [
+        Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
+        Schedule(ORACLE_POLICY, ORACLE, WEEKLY),
+    ]
+    nightly = list(_windows("LightGBM", "nightly"))
+    if is_whole:
+        return [*static, *refitted, *late, *nightly, *_other_peers()]
+    harmed = [*static, *refitted, *nightly]
+    claimed = ((HARMED, harmed), (QUIET, nightly[:1]), (DRIFTED, late))
     return [schedule for kinds, compared in claimed if kind in kinds for schedule in compared]
 
 
-def _peers() -> list[Schedule]:
-    expanding, sliding = WINDOWS["expanding"], WINDOWS["sliding 180 d"]
-    return [
-        Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
-        Schedule("oracle without delay", ORACLE, MONTHLY),
-        *(Schedule(f"LightGBM nightly, {name}", Learner("lightgbm", recipe), NIGHTLY)
-          for name, recipe in WINDOWS.items() if recipe != expanding),
-        Schedule("LightGBM monthly, expanding", Learner("lightgbm", expanding), MONTHLY),
-        Schedule("XGBoost monthly, expanding", Learner("xgboost", expanding), MONTHLY),
-        Schedule("XGBoost monthly, sliding 180 d", Learner("xgboost", sliding), MONTHLY),
-    ]  # fmt: skip
+def _windows(peer: str, period: str) -> Iterator[Schedule]:
+    """Yield a peer's refits on mature labels, one policy for each window."""
+    for window, recipe in WINDOWS.items():
+        policy = f"{peer} {period}, {window}"
+        yield Schedule(policy, Learner(PEERS[peer], recipe), PERIODS[period], is_judged=policy == REFERENCE)
 
 
-TUNED = "LightGBM nightly, window tuned on burn-in"
+def _other_peers() -> Iterator[Schedule]:
+    """Yield all windows in all periods but LightGBM's nightly ones, and labels that call open leads lost."""
+    for name, engine in PEERS.items():
+        for period in PERIODS:
+            if (name, period) != ("LightGBM", "nightly"):
+                yield from _windows(name, period)
+        yield Schedule(f"{name} monthly, {FAKE_NEGATIVES}", fake_negatives(engine), MONTHLY)
+
+
+GATED, REFERENCE = "PKBoost gated loop", "LightGBM nightly, expanding"
+ORACLE_POLICY = "oracle without delay"
 MATURED_ONLY = "PKBoost monthly, matured only"
 SOFT_LABELS = "PKBoost monthly, soft labels"
-FAKE_NEGATIVES = "PKBoost monthly, fake negatives"
+FAKED = f"PKBoost monthly, {FAKE_NEGATIVES}"
 
 
 def run_schedule(fits: Fits, schedule: Schedule) -> Run:
     """Live through all nights with a schedule."""
     run, asked, fitted_on = Run(schedule.name, fits.world), set[date](), fits.world.nights[0]
+    run.harmful = [] if schedule.is_judged else None
     for k, night in enumerate(fits.world.nights):
         if schedule.every is not None and k % schedule.every == 0 and k > 0:
-            if schedule.is_judged and is_harmful(
+            if run.harmful is not None and is_harmful(
                 fits, (schedule.learner, fitted_on), (schedule.learner, night), k
             ):
                 run.harmful.append(night)
@@ -115,12 +135,12 @@ def is_harmful(fits: Fits, old: tuple[Learner, date], new: tuple[Learner, date],
     return float(np.mean(losses[1])) > (1 + HARM) * float(np.mean(losses[0]))
 
 
-def tuned_on_burn_in(runs: Sequence[Run]) -> Run | None:
-    """Return nightly LightGBM with the window that had the least log-loss before the world changed.
+def tuned_on_burn_in(peer: str, runs: Sequence[Run]) -> Run | None:
+    """Return a peer's nightly refits with the window that had the least log-loss before the world changed.
 
-    None where only one window was run.
+    None where fewer than two windows were run.
     """
-    nightly = [run for run in runs if run.policy.startswith("LightGBM nightly")]
+    nightly = [run for run in runs if run.policy.startswith(f"{peer} nightly")]
     if len(nightly) < 2:
         return None
 
@@ -128,4 +148,4 @@ def tuned_on_burn_in(runs: Sequence[Run]) -> Run | None:
         changed = run.world.drift_date
         return float(np.mean([week.log_loss for week in run.weeks if week.night < changed]))
 
-    return replace(min(nightly, key=burn_in_loss), policy=TUNED)
+    return replace(min(nightly, key=burn_in_loss), policy=f"{peer} nightly, window tuned on burn-in")

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from drift_policies import FAKE_NEGATIVES, MATURED_ONLY, SOFT_LABELS
+from drift_policies import FAKED, GATED, MATURED_ONLY, ORACLE_POLICY, REFERENCE, SOFT_LABELS, schedules
 from drift_worlds import DRIFTED, HARMED, KINDS, QUIET
 from tables import machine, markdown
 
-GATED, REFERENCE = "PKBoost gated loop", "LightGBM nightly, expanding"
-ORACLE = "oracle without delay"
 MOST_WORSE, MOST_FALL = -0.005, 0.028
 MOST_PAGES, MOST_WEEKS = 0.5, 8
 NEVER_WEEKS = 26
@@ -72,7 +70,7 @@ def _falls(results: Row) -> list[str]:
     policies = (
         GATED,
         "PKBoost nightly, ungated",
-        ORACLE,
+        ORACLE_POLICY,
         "PKBoost static",
         "LightGBM static",
         "XGBoost static",
@@ -110,7 +108,7 @@ def _mean_fall(runs: Sequence[Row]) -> float | None:
 
 def _real_sets(results: Row) -> list[str]:
     name = "(b) real sets with delay: PR-AUC of the loop at most 2.8 % below the oracle without delay"
-    sets = {one["name"] for one in results["streams"] if one["policy"] == ORACLE}
+    sets = {one["name"] for one in results["streams"] if one["policy"] == ORACLE_POLICY}
     found = {
         one["name"]: 1 - one["share_of_oracle"]
         for one in results["streams"]
@@ -153,7 +151,7 @@ def _recovery(results: Row) -> list[str]:
 def _late_labels(results: Row) -> list[str]:
     name = "(c) soft labels beat matured only and fake negatives in log-loss under drift"
     words, is_met = [], True
-    for rival in (MATURED_ONLY, FAKE_NEGATIVES):
+    for rival in (MATURED_ONLY, FAKED):
         pairs = _paired(results, DRIFTED, SOFT_LABELS, rival)
         if len({ours["seed"] for ours, _ in pairs}) < 2:
             return [name, "not run", ""]
@@ -228,7 +226,9 @@ def _policies(results: Row, kind: str) -> str:
     header = ["policy", "worlds", "PR-AUC / ceiling before", "recovered", "precision at capacity after",
               "revenue at k", "regret to oracle", "log-loss after", "slope", "promotions (harmful)",
               "false alarms a year", "weeks to detect", "weeks to recover", "CPU s"]  # fmt: skip
-    names = list(dict.fromkeys(run["policy"] for run in results["runs"] if run["kind"] == kind))
+    there = dict.fromkeys(run["policy"] for run in results["runs"] if run["kind"] == kind)
+    order = [GATED, *(schedule.name for schedule in schedules(kind, is_whole=True))]
+    names = sorted(there, key=lambda name: order.index(name) if name in order else len(order))
     return markdown(header, [_policy(results, kind, name) for name in names])
 
 
@@ -244,16 +244,20 @@ def _policy(results: Row, kind: str, name: str) -> list[str]:
         f"{_mean(runs, 'recovered', 'share_of_ceiling'):.3f}",
         f"{_mean(runs, 'after', 'precision'):.1%}",
         f"{_mean(runs, 'after', 'revenue'):,.0f}",
-        _regret(_paired(results, (kind,), name, ORACLE)),
+        _regret(_paired(results, (kind,), name, ORACLE_POLICY)),
         f"{_mean(runs, 'after', 'log_loss'):.4f}",
         f"{np.nanmean([run['slope'] for run in runs]):.2f}",
-        f"{np.mean([run['promotions'] for run in runs]):.1f}"
-        f" ({np.mean([run['harmful_promotions'] for run in runs]):.1f})",
+        f"{np.mean([run['promotions'] for run in runs]):.1f}{_harmful(runs)}",
         f"{false / years:.2f}" if is_watched else "",
         f"{np.median(detected):.0f} ({len(detected)} of {len(runs)})" if detected else "",
         _weeks(float(np.median([run["weeks_to_recover"] for run in runs]))),
         f"{np.mean([run['cpu_seconds'] for run in runs]):.1f}",
     ]
+
+
+def _harmful(runs: Sequence[Row]) -> str:
+    counts = [run["harmful_promotions"] for run in runs if run["harmful_promotions"] is not None]
+    return f" ({np.mean(counts):.1f})" if counts else ""
 
 
 def _regret(pairs: Sequence[tuple[Row, Row]]) -> str:

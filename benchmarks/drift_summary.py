@@ -28,7 +28,7 @@ def summary(run: Run, *, is_quiet: bool) -> dict[str, Any]:
         "recovered": _means(run.weeks[-RECOVERED_WEEKS:]),
         "slope": slope(world, {week.night: run.scores[week.night] for week in after}),
         "promotions": len(run.promotions),
-        "harmful_promotions": len(run.harmful),
+        "harmful_promotions": None if run.harmful is None else len(run.harmful),
         "searches": len(run.searches),
         "false_alarms": len(false),
         "watched_years": years,
