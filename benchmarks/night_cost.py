@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tables import machine, markdown
@@ -27,11 +28,25 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Cost:
-    """One command: seconds by the clock and of the processor, and seconds by stage as it says itself."""
+    """One command: seconds by the clock and of the processor, and what it says itself.
+
+    Attributes
+    ----------
+    wall, processor : seconds; those of the processor without Postgres.
+    peak_mib : the most memory it had, without Postgres.
+    answer : its JSON.
+    """
 
     wall: float
     processor: float
-    stages: dict[str, float]
+    peak_mib: float
+    answer: dict[str, Any]
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage, where it says so."""
+        found = self.answer.get("wall_seconds")
+        return found if isinstance(found, dict) else {}
 
 
 def checked_out(commit: str, folder: Path) -> Path:
@@ -43,20 +58,19 @@ def checked_out(commit: str, folder: Path) -> Path:
 
 
 def cost(code: Path, home: Path, *arguments: str) -> Cost:
-    """Run a command of the code in a folder."""
+    """Run a command of the code in a folder; what it tells meanwhile goes to stderr."""
     environment = os.environ | {"LEADSCORE_HOME": str(home), "NUMBA_CACHE_DIR": str(home / "numba")}
-    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as answer:
         started = time.perf_counter()
         command = [sys.executable, "-m", "flows", *arguments, "--json"]
-        child = subprocess.Popen(command, cwd=code, env=environment, stdout=answer, stderr=said)
+        child = subprocess.Popen(command, cwd=code, env=environment, stdout=answer)
         _, status, used = os.wait4(child.pid, 0)
         wall = time.perf_counter() - started
         if status != 0:
-            said.seek(0)
-            raise RuntimeError(f"{' '.join(arguments)} failed in {code}: {said.read()[-2000:].decode()}")
+            raise RuntimeError(f"{' '.join(arguments)} failed in {code}")
         answer.seek(0)
-        stages = json.loads(answer.read()).get("wall_seconds")
-    return Cost(wall, used.ru_utime + used.ru_stime, stages if isinstance(stages, dict) else {})
+        said = json.loads(answer.read())
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, said)
 
 
 def nights(code: Sequence[Path], homes: Sequence[Path], first: date, n: int) -> list[list[Cost]]:
