@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from flows.adapters import replay_record
+from flows.adapters import memory, replay_record
 from flows.adapters.database import Database
 from flows.adapters.publisher import PublicationRefusedError
 from flows.adapters.settings import Settings
 from flows.gate import NoUsableModelError
+from flows.monitors.trigger import NOTED
 from flows.nightly import run_nightly
 from flows.progress import Progress
 from flows.training import TooFewConversionsError
@@ -65,9 +66,14 @@ class Story:
         return sum(one["verdict"] == "promote" and one["state"] != "abandoned" for one in self.decisions)
 
     @property
-    def n_fired(self) -> int:
-        """How many readings raised an alarm."""
-        return sum(bool(one["fired"]) for one in self.drifts)
+    def alarms(self) -> list[Mapping[str, Any]]:
+        """Readings that asked for a search, no new model or a new delay curve; T4 asks for nothing."""
+        return [one for one in self.drifts if one["fired"] and one["action"] != NOTED]
+
+    @property
+    def noted(self) -> list[Mapping[str, Any]]:
+        """Columns that moved (T4): a diagnosis."""
+        return [one for one in self.drifts if one["fired"] and one["action"] == NOTED]
 
 
 def replay(
@@ -97,6 +103,7 @@ def replay(
     for night in nights:
         lived.append(_night(own, database, night))
         tell(lived[-1])
+        memory.give_back()
     return Story(
         key,
         lived,

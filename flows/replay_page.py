@@ -28,8 +28,8 @@ def render(story: Story, title: str, drift_date: date | None) -> str:
         "replay_template.html",
         title=escape(title),
         subtitle=escape(
-            f"{len(story.nights)} nights, {story.n_promoted} promotions, {story.n_fired} alarms; every row is"
-            f" in SQL under model_key = '{story.model_key}'"
+            f"{len(story.nights)} nights, {story.n_promoted} promotions, {len(story.alarms)} alarms; every"
+            f" row is in SQL under model_key = '{story.model_key}'"
         ),
         chart_style=timeline.STYLE,
         panels="".join(_panels(story, drift_date)),
@@ -119,7 +119,8 @@ def _decisions(story: Story, drift_date: date | None) -> str:
 def _events(story: Story) -> str:
     rows = [
         *((night.as_of, "night", night.outcome) for night in story.nights if night.outcome != "published"),
-        *((row["as_of_date"], row["monitor"], row["words"]) for row in story.drifts if row["fired"]),
+        *((row["as_of_date"], row["monitor"], row["words"]) for row in story.alarms),
+        *_moved(story.noted),
         *((_day(one["as_of"]), one["kind"], _decision_words(one)) for one in story.decisions),
     ]
     body = "".join(
@@ -130,6 +131,17 @@ def _events(story: Story) -> str:
         "<table><thead><tr><th>night</th><th>what</th><th>in words</th></tr></thead>"
         f"<tbody>{body}</tbody></table>"
     )
+
+
+def _moved(noted: Sequence[Mapping[str, Any]]) -> Iterator[tuple[date, str, str]]:
+    """Yield one line a night for all columns that moved, with the clearest in words."""
+    by_night: dict[date, list[Mapping[str, Any]]] = {}
+    for row in noted:
+        by_night.setdefault(row["as_of_date"], []).append(row)
+    for night, rows in by_night.items():
+        clearest = max(rows, key=lambda row: row["evidence"])
+        rest = f", and {len(rows) - 1} more; nothing asks for a search" if len(rows) > 1 else ""
+        yield night, clearest["monitor"], f"{clearest['words']}{rest}"
 
 
 def _decision_words(one: Mapping[str, Any]) -> str:

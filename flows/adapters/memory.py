@@ -1,7 +1,9 @@
-"""Peak memory of our own process tree, with the servers it started left out."""
+"""Memory: the peak of our own process tree, servers it started left out, and how to give some back."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 import threading
 import time
@@ -28,6 +30,19 @@ def not_counted(pid: int) -> Iterator[None]:
 def leave_out(pid: int) -> None:
     """Leave process `pid` and all it starts out of every measurement from now on."""
     _servers.add(pid)
+
+
+def give_back() -> None:
+    """Return what is free to the system, where the C library can (glibc).
+
+    Freed blocks lie scattered among used ones: without this a process that lives through fifty nights grows
+    by half, though it holds no more than after the first.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)
 
 
 class PeakMemory:

@@ -146,13 +146,14 @@ def _answer(story: Story, path: str) -> Answer:
         "model_key": story.model_key,
         "n_nights": len(story.nights),
         "n_published": sum(night.outcome == "published" for night in story.nights),
-        "n_alarms": story.n_fired,
+        "n_alarms": len(story.alarms),
+        "n_noted": len(story.noted),
         "n_promotions": story.n_promoted,
         "page": path,
         "nights": [asdict(night) for night in story.nights],
     }
     text = (
-        f"{len(story.nights)} nights replayed: {story.n_fired} alarms, {story.n_promoted} promotions\n"
+        f"{len(story.nights)} nights replayed: {len(story.alarms)} alarms, {story.n_promoted} promotions\n"
         f"page  {path}\n"
         f"SQL   scoring.score_run, report_drift and decision where model_key = '{story.model_key}'"
     )

@@ -8,6 +8,9 @@ from flows.monitors.reading import Reading
 
 Action = Literal["block", "search", "refit"]
 
+NOTED = "noted"
+"""What an alarm did that asks for nothing."""
+
 _ACTIONS: dict[str, Action] = {"T1": "block", "T2": "search", "T3": "search", "T5": "refit"}
 """T4 is missing on purpose: covariates that moved are a diagnosis, never a reason to act."""
 
@@ -66,7 +69,7 @@ def action_words(reading: Reading) -> str:
     """Say what a reading did, for the table."""
     found = triggers([reading])
     if not found:
-        return "noted" if reading.is_alarm else "none"
+        return NOTED if reading.is_alarm else "none"
     words = {
         "block": "holds back a new model",
         "search": "asks for a search",

@@ -1,6 +1,7 @@
 """Nights of the past, replayed on real parts: what they leave in SQL and on the page."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from flows.charts import percent_axis
 from flows.cli import main
 from flows.commands import replay as command
 from flows.commands.session import UsageError
-from flows.monitors.trigger import Trigger
+from flows.monitors.trigger import NOTED, Trigger
 from flows.replay import replay
 from flows.replay_page import render, write_page
 from flows.timeline import Panel, month_starts
@@ -100,6 +101,27 @@ def test_the_page_draws_the_story(story, tmp_path):
     assert "A &lt;replay&gt;" in html
     assert story.decisions[0]["cause"].split(":")[0] in html
     assert "the world changes" not in render(story, "quiet", None)
+
+
+def test_a_column_that_moved_is_no_alarm(story):
+    row = {
+        "as_of_date": FIRST,
+        "fired": True,
+        "evidence": 4.0,
+        "words": "lead_size has moved",
+        "monitor": "T4",
+    }
+    moved = [
+        row | {"action": NOTED},
+        row | {"action": NOTED, "evidence": 3.0, "words": "lead_city has moved"},
+    ]
+    fell = row | {"monitor": "T3", "words": "wins fell", "action": "asks for a search, pages"}
+    told = replace(story, drifts=[*moved, fell])
+    assert (told.alarms, told.noted) == ([fell], moved)
+    html = render(told, "drift", None)
+    assert ", 1 alarms;" in html
+    assert html.count("<td>T4</td>") == 1
+    assert "lead_size has moved, and 1 more" in html
 
 
 def test_a_line_is_interrupted_where_nothing_is_known():
