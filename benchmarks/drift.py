@@ -124,7 +124,7 @@ def _joined(results: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
 
 
 def together(files: list[Path]) -> dict[str, Any]:
-    """Join results of parts that were run apart; of two runs of a policy on a world the later file's counts.
+    """Join results of parts that were run apart; of two runs of one thing on a world the later file's counts.
 
     Raises
     ------
@@ -135,12 +135,14 @@ def together(files: list[Path]) -> dict[str, Any]:
     if len({part["leads"] for part in parts}) > 1:
         raise ValueError("worlds of different sizes are no one table: run all parts with equal --leads")
     runs = {(run["policy"], run["kind"], run["seed"]): run for part in parts for run in part["runs"]}
+    poisons = {one["seed"]: one for part in parts for one in part["poison"]}
     newest = {
         name: next((part[name] for part in reversed(parts) if part[name]), empty)
-        for name, empty in {"poison": [], "streams": [], "monitors": None}.items()
+        for name, empty in {"streams": [], "monitors": None}.items()
     }
+    by_world = {"runs": list(runs.values()), "poison": list(poisons.values())}
     spent = sum(part["cpu_seconds"] for part in parts)
-    return {"runs": list(runs.values()), **newest, "cpu_seconds": spent, "leads": parts[0]["leads"]}
+    return {**by_world, **newest, "cpu_seconds": spent, "leads": parts[0]["leads"]}
 
 
 def one_world(
@@ -164,7 +166,9 @@ def one_world(
     runs += [tuned for peer in PEERS if (tuned := tuned_on_burn_in(peer, runs))]
     runs += [run_loop(fits)] if "loop" in parts else []
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
-    poison = [promoted(world, tries * len(POISONS), seed)] if "poison" in parts else []
+    poison = []
+    if "poison" in parts:
+        poison = [{"seed": seed, "promoted": promoted(world, tries * len(POISONS), seed)}]
     return {"runs": found, "poison": poison, "cpu_seconds": time.process_time() - started}
 
 

@@ -205,7 +205,7 @@ def _poison(results: Row) -> list[str]:
         return [name, "not run", ""]
     totals: dict[str, list[int]] = {}
     for found in results["poison"]:
-        for poison, (let_through, tries) in found.items():
+        for poison, (let_through, tries) in found["promoted"].items():
             total = totals.setdefault(poison, [0, 0])
             total[0], total[1] = total[0] + let_through, total[1] + tries
     words = ", ".join(f"{poison} {bad} of {n}" for poison, (bad, n) in totals.items())

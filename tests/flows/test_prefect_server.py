@@ -204,6 +204,42 @@ def test_an_alarm_of_production_schedules_a_retraining_and_one_of_a_replay_does_
     assert run["state_type"] == "SCHEDULED"
 
 
+@pytest.fixture(scope="module")
+def worker(scheduling_server, deployed, tmp_path_factory: pytest.TempPathFactory):
+    """A worker of the pool, beside a CRM of its own that is too small to train on."""
+    _, env = scheduling_server
+    home = tmp_path_factory.mktemp("worker")
+    home.chmod(0o711)
+    kept = {name: value for name, value in env.items() if not name.startswith("LEADSCORE_")}
+    env = kept | {"LEADSCORE_HOME": str(home)}
+    simulate = [sys.executable, "-m", "flows", "simulate", "--leads", "700", "--json"]
+    subprocess.run(simulate, cwd=ROOT, env=env, check=True, capture_output=True, timeout=120)
+    started = Child("prefect", ["worker", "start", "--pool", "leadscore"], home / "worker.log", env)
+    yield started
+    started.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_worker_runs_what_was_deployed_and_what_the_automation_asked_for(deployed, worker):
+    (monitor,) = ask(f"{deployed}/deployments/filter", {"deployments": {"name": {"any_": ["monitor"]}}})
+    asked = {"state": {"type": "SCHEDULED"}}
+    run = ask(f"{deployed}/deployments/{monitor['id']}/create_flow_run", asked)
+    retrainings = {"flows": {"name": {"any_": ["retrain"]}}}
+
+    def ended(wanted: Any) -> bool:
+        found = ask(f"{deployed}/flow_runs/filter", wanted)
+        return bool(found) and all(one["state_type"] in {"COMPLETED", "FAILED", "CRASHED"} for one in found)
+
+    own = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    wait_until(lambda: (ended(own) and ended(retrainings)) or worker.exit_code is not None, 240)
+    (run,) = ask(f"{deployed}/flow_runs/filter", own)
+    assert run["state_type"] == "COMPLETED", worker.log_tail()
+    (retraining,) = ask(f"{deployed}/flow_runs/filter", retrainings)
+    assert retraining["state_type"] == "FAILED"
+    assert "there is no champion yet: run `leadscore nightly`" in retraining["state"]["message"]
+
+
 def scheduled_hours(api_url: str) -> list[str]:
     """Local start times in Berlin of the nights that the scheduler has made."""
     asked = {
