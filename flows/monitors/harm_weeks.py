@@ -12,7 +12,7 @@ from features.delay import DelayCurve
 from features.sources import Datetime
 from flows.monitors.harm import AGES, CohortLoss, HarmState, cohort_losses, harm_reference, watch_harm
 from flows.monitors.reading import Reading
-from flows.monitors.weeks import MICROSECONDS_A_DAY, chance_at_all, monday, weeks_between
+from flows.monitors.weeks import MICROSECONDS_A_DAY, chance_at_all, last_words, monday, weeks_between
 
 REFERENCE_WEEKS = 13
 """Settled weeks, scored by the champion's line, that say what its usual loss is. In 40 quiet simulated years
@@ -92,26 +92,40 @@ def weekly_losses(
 
 
 def watch_losses(state: HarmWatch, losses: Iterable[CohortLoss]) -> tuple[HarmWatch, list[Reading]]:
-    """Fill the reference, then watch; an age that raised the alarm starts anew with the same reference."""
-    burn_in, references, done = dict(state.burn_in), dict(state.harm.references), dict(state.harm.done)
-    rest = []
+    """Fill the reference, then watch; an age that raised the alarm starts anew with the same reference.
+
+    The evidence is looked at after every week: good weeks of the same night take back no alarm.
+    """
+    found: list[Reading] = []
     for one in sorted(losses, key=lambda loss: (loss.age, loss.week)):
-        if one.week <= done.get(one.age, ""):
+        if one.week <= state.harm.done.get(one.age, ""):
             continue
-        if one.age in references:
-            rest.append(one)
-            continue
-        burn_in[one.age] = (*burn_in.get(one.age, ()), one.loss)
-        done[one.age] = one.week
-        if len(burn_in[one.age]) == REFERENCE_WEEKS:
-            references[one.age] = harm_reference(burn_in.pop(one.age))
-    before = HarmState(references, state.harm.wealth, done)
-    harm, readings = watch_harm(before, rest)
-    counted = {one.age for one in rest}
-    readings = [one for age, one in zip(sorted(harm.wealth), readings, strict=True) if age in counted]
-    alarmed = {one.subject for one in readings if one.is_alarm}
-    kept = {age: one for age, one in harm.wealth.items() if f"loss at {age} days" not in alarmed}
-    return HarmWatch(state.line, burn_in, replace(harm, wealth=kept)), readings
+        if one.age in state.harm.references:
+            state, readings = _watched(state, one)
+            found += readings
+        else:
+            state = _burnt_in(state, one)
+    return state, last_words(found)
+
+
+def _watched(state: HarmWatch, one: CohortLoss) -> tuple[HarmWatch, list[Reading]]:
+    harm, readings = watch_harm(state.harm, [one])
+    if readings[0].is_alarm:
+        harm = replace(harm, wealth=_without(harm.wealth, one.age))
+    return replace(state, harm=harm), readings
+
+
+def _burnt_in(state: HarmWatch, one: CohortLoss) -> HarmWatch:
+    losses = (*state.burn_in.get(one.age, ()), one.loss)
+    harm = replace(state.harm, done={**state.harm.done, one.age: one.week})
+    if len(losses) < REFERENCE_WEEKS:
+        return replace(state, burn_in={**state.burn_in, one.age: losses}, harm=harm)
+    harm = replace(harm, references={**harm.references, one.age: harm_reference(losses)})
+    return replace(state, burn_in=_without(state.burn_in, one.age), harm=harm)
+
+
+def _without(by_age: Mapping[int, Any], age: int) -> dict[int, Any]:
+    return {other: one for other, one in by_age.items() if other != age}
 
 
 def weeks_to_settle(state: HarmWatch, as_of: date, first: date, reporting_lag_days: int) -> list[date]:

@@ -9,7 +9,7 @@ import pytest
 
 from features.delay import DelayCurve
 from flows.monitors.harm import AGES, CohortLoss, HarmState, cohort_losses, harm_reference, watch_harm
-from flows.monitors.harm_weeks import HarmWatch, weeks_to_settle
+from flows.monitors.harm_weeks import REFERENCE_WEEKS, HarmWatch, watch_losses, weeks_to_settle
 from flows.monitors.trigger import triggers
 
 AS_OF = date(2025, 6, 2)
@@ -111,10 +111,9 @@ def test_weeks_count_once_and_unknown_ages_not_at_all():
     rng = np.random.default_rng(8)
     state = fresh(rng, ages=(7,))
     losses = weekly(rng.normal(0.3, 0.04, 5))
-    once, _ = watch_harm(state, losses)
-    twice, readings = watch_harm(once, losses + weekly([9.0], age=30))
-    assert once == twice
+    once, readings = watch_harm(state, losses)
     assert [r.subject for r in readings] == ["loss at 7 days"]
+    assert watch_harm(once, losses + weekly([9.0], age=30)) == (once, [])
 
 
 def test_another_recipe_begins_with_cohorts_of_its_own():
@@ -126,6 +125,21 @@ def test_another_recipe_begins_with_cohorts_of_its_own():
         assert weeks[0] >= change
         assert weeks[0] - change < timedelta(days=7)
         assert (new.line, new.burn_in, new.harm.references) == ("new", {}, {})
+
+
+def test_weeks_caught_up_in_one_night_raise_the_alarm_they_raise_one_by_one():
+    """Good weeks at the end of an outage must not hide what the bad ones before them proved."""
+    rng = np.random.default_rng(10)
+    means = np.repeat([0.3, 0.45, 0.2], [REFERENCE_WEEKS, 8, 6])
+    losses = [one for age in (7, 30) for one in weekly(rng.normal(means, 0.03), age)]
+    slowly, alarms = HarmWatch(), []
+    for one in losses:
+        slowly, readings = watch_losses(slowly, [one])
+        alarms += [reading for reading in readings if reading.is_alarm]
+    at_once, readings = watch_losses(HarmWatch(), losses)
+    assert len(alarms) == 2
+    assert readings == alarms
+    assert at_once == slowly
 
 
 def test_one_fall_seen_at_three_ages_is_one_cause():
