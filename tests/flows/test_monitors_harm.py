@@ -121,10 +121,17 @@ def test_another_recipe_begins_with_cohorts_of_its_own():
     old = HarmWatch("old", {}, HarmState({}, {}, dict.fromkeys(AGES, "2025-01-06")))
     for change in (date(2025, 6, 2), date(2025, 6, 4)):  # a Monday, a Wednesday
         new = old.of_new_line("new", change)
-        weeks = weeks_to_settle(new, change + timedelta(days=150), date(2024, 1, 1), 7)
+        weeks = weeks_to_settle(new, change + timedelta(days=150), date(2024, 1, 1), 7)[7]
         assert weeks[0] >= change
         assert weeks[0] - change < timedelta(days=7)
         assert (new.line, new.burn_in, new.harm.references) == ("new", {}, {})
+
+
+def due(losses):
+    return {
+        age: [date.fromisoformat(one.week) for one in losses if one.age == age]
+        for age in dict.fromkeys(one.age for one in losses)
+    }
 
 
 def test_weeks_caught_up_in_one_night_raise_the_alarm_they_raise_one_by_one():
@@ -134,12 +141,47 @@ def test_weeks_caught_up_in_one_night_raise_the_alarm_they_raise_one_by_one():
     losses = [one for age in (7, 30) for one in weekly(rng.normal(means, 0.03), age)]
     slowly, alarms = HarmWatch(), []
     for one in losses:
-        slowly, readings = watch_losses(slowly, [one])
+        slowly, readings = watch_losses(slowly, [one], due([one]))
         alarms += [reading for reading in readings if reading.is_alarm]
-    at_once, readings = watch_losses(HarmWatch(), losses)
+    at_once, readings = watch_losses(HarmWatch(), losses, due(losses))
     assert len(alarms) == 2
     assert readings == alarms
     assert at_once == slowly
+
+
+def test_weeks_with_too_few_leads_are_passed_and_named():
+    state, first, as_of = HarmWatch(), date(2025, 1, 6), date(2025, 3, 24)
+    losses = weekly(np.full(5, 0.3), 7, first)  # five weeks of nine at 7 days
+    weeks = weeks_to_settle(state, as_of, first, 7)
+    assert [len(found) for found in weeks.values()] == [9, 5, 0]
+    state, _ = watch_losses(state, losses, weeks)
+    state = HarmWatch.from_dict(json.loads(json.dumps(state.to_dict())))
+    assert state.notes() == [
+        "T2 at 7 days: 5 of 13 reference weeks; 4 weeks had fewer than 30 newly scored leads",
+        "T2 at 30 days: 0 of 13 reference weeks; 5 weeks had fewer than 30 newly scored leads",
+        "T2 at 90 days: 0 of 13 reference weeks",
+    ]
+    assert not any(weeks_to_settle(state, as_of, first, 7).values()), "they are not asked for again"
+
+
+def test_weeks_with_too_few_leads_are_named_after_the_reference_until_one_is_counted():
+    enough = weekly(np.linspace(0.29, 0.31, REFERENCE_WEEKS))
+    state, _ = watch_losses(HarmWatch(), enough, due(enough))
+    assert not any("at 7 days" in note for note in state.notes())
+    weeks = [date.fromisoformat(enough[-1].week) + timedelta(weeks=k) for k in (1, 2)]
+    state, _ = watch_losses(state, [], {7: weeks[:1]})
+    assert state.notes()[0] == (
+        "T2 at 7 days: since the last reading 1 week had fewer than 30 newly scored leads"
+    )
+    state, readings = watch_losses(state, weekly([0.3], start=weeks[1]), {7: weeks[1:]})
+    assert [one.subject for one in readings] == ["loss at 7 days"]
+    assert not any("at 7 days" in note for note in state.notes())
+
+
+def test_a_state_from_before_thin_weeks_were_counted_is_read():
+    values = HarmWatch("line").to_dict()
+    del values["thin"]
+    assert HarmWatch.from_dict(values) == HarmWatch("line")
 
 
 def test_one_fall_seen_at_three_ages_is_one_cause():

@@ -141,6 +141,13 @@ def test_nights_left_out_are_caught_up(database, falling):
     assert [page[0] for page in stored(database, "gaps")["page"]] == ["T3 early wins fall"]
 
 
+def test_what_cannot_judge_yet_is_named(falling):
+    first, last = falling[1][FIRST].notes, falling[1][LAST].notes
+    assert first[0] == "T2 at 7 days: 0 of 13 reference weeks"
+    assert first[-1] == "T3: no model's scores have been out for a whole week"
+    assert last == ("T2 at 90 days: 5 of 13 reference weeks",)
+
+
 def test_too_few_wins_for_a_delay_curve_are_said(database):
     world = make_world(1, 40)
     found = watch(database, settings_of("young"), world.at(30), day(30), None)
