@@ -27,7 +27,7 @@ from flows.leakage import LeakageReport
 from flows.monitors.compare import Comparison
 from flows.monitors.delay_weeks import DelayWatch, first_curve, refit_when_needed, watch_delays
 from flows.monitors.early_weeks import EarlyState, watch_early
-from flows.monitors.harm_weeks import HarmWatch, first_scored, watch_losses, weekly_losses
+from flows.monitors.harm_weeks import HarmWatch, first_scored, watch_losses, weekly_losses, weeks_to_settle
 from flows.monitors.reading import Reading
 from flows.monitors.trigger import triggers
 from flows.newest_labels import newest_labels
@@ -77,7 +77,8 @@ class Watcher:
         if self.published:
             lag = self.world.history.labels.reporting_lag_days
             losses = weekly_losses(first_scored(self._first(), wins), curve, night, horizon, lag)
-            self.harm, found = watch_losses(self.harm, losses)
+            due = weeks_to_settle(self.harm, night, min(self.published) - timedelta(days=7), lag)
+            self.harm, found = watch_losses(self.harm, losses, due)
             readings = readings + found
         self.delay = refit_when_needed(self.delay, wins, night)
         return readings

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from flows.charts import Axis, Plot
+from flows.monitors.reading import day_words
 
 DRAWN = ("T2", "T3", "T5")
 _NAMES = {
@@ -24,6 +25,10 @@ _CAPTIONS = {
     "T3": "Early wins against what the model expects: evidence of a fall or a rise.",
     "T5": "Days from lead to win: evidence that wins come sooner or later than they used to.",
 }
+_SEARCHED = ("T2", "T3")
+"""Monitors whose alarms ask for a search."""
+KEPT_DAYS = 28
+"""So long their alarms stay in the table, which says what became of them; `flows.alarms` searches as long."""
 WORTH_SAYING = 0.3
 """Share of the limit from which a row without an alarm says what it sees."""
 _NO_EVIDENCE = 0.02
@@ -57,7 +62,7 @@ def render_drift(drift: Drift) -> str:
     drawn = f'<div class="charts" style="margin-top: 12px">{figures}</div>' if figures else ""
     notes = "".join(f'<p class="quiet">Not watched yet: {escape(note)}</p>' for note in drift.notes)
     pages = "".join(_page(page) for page in drift.pages)
-    return f"<h2>Drift</h2>{pages}{_table(_newest(drift.course))}{notes}{drawn}"
+    return f"<h2>Drift</h2>{pages}{_table(_shown(drift.course))}{notes}{drawn}"
 
 
 def _page(page: Row) -> str:
@@ -67,15 +72,35 @@ def _page(page: Row) -> str:
     return f'<p class="warning">{escape(_sentence(page))} <span class="quiet">({escape(times)})</span></p>'
 
 
-def _newest(course: Sequence[Row]) -> list[Row]:
-    """The last night of each monitor: its alarms, and the row nearest to one."""
-    last = {row["monitor"]: row["as_of_date"] for row in sorted(course, key=lambda r: r["as_of_date"])}
-    shown = []
-    for monitor, night in last.items():
-        rows = [row for row in course if row["monitor"] == monitor and row["as_of_date"] == night]
-        nearest = max(rows, key=_share)
-        shown += [row for row in rows if row["fired"] or row is nearest]
-    return sorted(shown, key=lambda row: (not row["fired"], row["monitor"]))
+def _shown(course: Sequence[Row]) -> list[Row]:
+    """What each monitor says now, and the alarms of the last weeks that asked for a search.
+
+    T2 says its last word on each age, since ages settle on different weekdays; the others speak of all they
+    watch in one night, and what counts are its alarms and the row nearest to one.
+    """
+    since = max((row["as_of_date"] for row in course), default=date.max) - timedelta(days=KEPT_DAYS)
+    recent = [row for row in course if row["as_of_date"] > since]
+    shown = [row for row in recent if row["fired"] and row["monitor"] in _SEARCHED]
+    for monitor in dict.fromkeys(row["monitor"] for row in course):
+        if monitor == "T2":
+            now = list({row["subject"]: row for row in recent if row["monitor"] == "T2"}.values())
+        else:
+            now = _last_night([row for row in course if row["monitor"] == monitor])
+        shown += [row for row in now if row not in shown]
+    return sorted(shown, key=_place)
+
+
+def _last_night(rows: Sequence[Row]) -> list[Row]:
+    """The alarms of a monitor's last night, and the row nearest to one."""
+    last = max(row["as_of_date"] for row in rows)
+    rows = [row for row in rows if row["as_of_date"] == last]
+    nearest = max(rows, key=_share)
+    return [row for row in rows if row["fired"] or row is nearest]
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    """Alarms come first, an age of 7 days before one of 30."""
+    return not row["fired"], row["monitor"], len(row["subject"]), row["subject"], row["as_of_date"]
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -83,16 +108,22 @@ def _table(rows: Sequence[Row]) -> str:
         return ""
     head = '<th>watched</th><th>what it says</th><th>what it did</th><th class="number">of its limit</th>'
     body = "".join(
-        f"<tr><td>{escape(_NAMES[row['monitor']])}</td><td>{escape(_says(row))}</td>"
+        f"<tr><td>{escape(_watched(row))}</td><td>{escape(_says(row))}</td>"
         f'<td>{escape(_did(row))}</td><td class="number">{_share_words(row)}</td></tr>'
         for row in rows
     )
     return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def _watched(row: Row) -> str:
+    return str(row["subject"]) if row["monitor"] == "T2" else _NAMES[row["monitor"]]
+
+
 def _says(row: Row) -> str:
     """Its words, or that there is nothing to say: chance alone goes some way towards every limit."""
-    return _sentence(row) if row["fired"] or _share(row) >= WORTH_SAYING else "Nothing out of the ordinary"
+    if row["fired"]:
+        return f"{_sentence(row)} (on {day_words(row['as_of_date'].isoformat())})"
+    return _sentence(row) if _share(row) >= WORTH_SAYING else "Nothing out of the ordinary"
 
 
 def _sentence(row: Row) -> str:

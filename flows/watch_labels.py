@@ -14,7 +14,6 @@ from flows.adapters.score_history import first_scores, published_dates, scores_o
 from flows.adapters.settings import Settings
 from flows.monitors.delay_weeks import DelayWatch, delay_note, first_curve, refit_when_needed, watch_delays
 from flows.monitors.early_weeks import EarlyState, watch_early
-from flows.monitors.harm import CohortLoss
 from flows.monitors.harm_weeks import (
     FIRST_SCORE_DAYS,
     HarmWatch,
@@ -53,12 +52,13 @@ def watch_weeks(
     published = published_dates(database, settings.model_key, as_of)
     early, readings = _early(database, settings, as_of, _early_state(before), wins, curve, published)
     found = annotate(found + readings, delay_note(delay, as_of))
-    harm = _harm_state(before, line, as_of)
-    losses = _losses(database, settings, as_of, harm, wins, curve, published)
-    harm, readings = watch_losses(harm, losses)
+    harm, readings = _harm(
+        database, settings, as_of, _harm_state(before, line, as_of), wins, curve, published
+    )
     delay = refit_when_needed(delay, wins, as_of)
     states = {"T2": harm.to_dict(), "T3": asdict(early), "T5": delay.to_dict()}
-    return [(name, as_of, state) for name, state in states.items()], found + readings, []
+    notes = [] if early.done else ["T3: no model's scores have been out for a whole week"]
+    return [(name, as_of, state) for name, state in states.items()], found + readings, harm.notes() + notes
 
 
 def _early_state(before: Before) -> EarlyState:
@@ -98,7 +98,7 @@ def _night_of(week: date, published: Sequence[date]) -> date | None:
     return max((night for night in published if week - WEEK < night <= week), default=None)
 
 
-def _losses(
+def _harm(
     database: Database,
     settings: Settings,
     as_of: date,
@@ -106,15 +106,15 @@ def _losses(
     wins: pl.DataFrame,
     curve: DelayCurve,
     published: Sequence[date],
-) -> list[CohortLoss]:
+) -> tuple[HarmWatch, list[Reading]]:
     if not published:
-        return []
-    losses = []
-    for week in weeks_to_settle(state, as_of, published[0], settings.reporting_lag_days):
+        return state, []
+    lag, losses = settings.reporting_lag_days, []
+    due = weeks_to_settle(state, as_of, published[0], lag)
+    for week in sorted({week for weeks in due.values() for week in weeks}):
         last = week + WEEK + timedelta(days=FIRST_SCORE_DAYS)
         scores = first_scores(database, settings.model_key, week, last)
         created = pl.col("created_at").dt.date()
         cohort = first_scored(scores, wins).filter(created >= week, created < week + WEEK)
-        lag = settings.reporting_lag_days
         losses += weekly_losses(cohort, curve, as_of, settings.horizon_days, lag)
-    return losses
+    return watch_losses(state, losses, due)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import partial
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -36,7 +37,7 @@ Send = Callable[[str, str], None]
 def deliver_pages(
     database: Database, settings: Settings, waits: Sequence[float] = WAITS_SECONDS
 ) -> dict[str, bool]:
-    """Send open pages that a configured channel has not taken yet, one message per channel.
+    """Send pages that a configured channel has not taken yet, one message per channel.
 
     Returns
     -------
@@ -54,6 +55,13 @@ def deliver_pages(
     return done
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Refuses to follow: what follows a POST is a GET, which a login page answers and nobody reads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return None, which raises HTTPError."""
+
+
 def post_webhook(url: SecretStr, text: str) -> None:
     """POST {"text": ...}, what Slack, Mattermost and others take.
 
@@ -62,7 +70,7 @@ def post_webhook(url: SecretStr, text: str) -> None:
     ValueError
         The URL is not one of http or https.
     OSError
-        It cannot be reached or does not answer with success.
+        It cannot be reached or does not answer with success; a redirect is none.
     """
     address = url.get_secret_value()
     if urlsplit(address).scheme not in ("http", "https"):
@@ -71,7 +79,7 @@ def post_webhook(url: SecretStr, text: str) -> None:
     request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
         address, body, {"Content-Type": "application/json"}, method="POST"
     )
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+    with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_SECONDS) as answer:
         answer.read()
 
 
@@ -132,8 +140,12 @@ def _senders(settings: Settings) -> dict[str, Send]:
 
 def _message(settings: Settings, pages: Sequence[Page]) -> tuple[str, str]:
     subject = f"leadscore: {settings.model_key} needs a look"
-    lines = [f"- {page.words} ({page.cause}, first seen on {page.first_seen})" for page in pages]
-    return subject, "\n".join([*lines, "What to do: docs/guides/monitoring.md"])
+    return subject, "\n".join([*map(_line, pages), "What to do: docs/guides/monitoring.md"])
+
+
+def _line(page: Page) -> str:
+    end = ", has ended" if page.has_ended else ""
+    return f"- {page.words} ({page.cause}, first seen on {page.first_seen}{end})"
 
 
 def _attempt(channel: str, send: Callable[[], None], waits: Sequence[float]) -> bool:

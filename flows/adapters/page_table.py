@@ -42,8 +42,12 @@ _OPEN_PAGES = """
     WHERE model_key = %s AND resolved_at IS NULL ORDER BY last_seen DESC, page_id
 """
 _UNDELIVERED = """
-    SELECT page_id, cause, words, first_seen, delivered FROM scoring.page
-    WHERE model_key = %s AND resolved_at IS NULL AND NOT delivered ?& %s ORDER BY page_id
+    SELECT page_id, cause, words, first_seen, delivered, resolved_at IS NOT NULL FROM scoring.page
+    WHERE model_key = %(key)s AND NOT delivered ?& %(channels)s
+      AND (resolved_at IS NULL
+           OR (resolved_at > clock_timestamp() - make_interval(days => %(days)s)
+               AND (resolved_by = 'the alarm has ended' OR resolved_by LIKE 'the night of %% succeeded')))
+    ORDER BY page_id
 """
 _DELIVERED = "UPDATE scoring.page SET delivered = delivered || %s WHERE page_id = ANY(%s)"
 
@@ -51,17 +55,20 @@ FAILED_NIGHT = "night"
 """In place of a monitor, on the page of a night that failed."""
 QUIET_DAYS = 91
 """A fall that stays raises the alarm again within some weeks: a page of T2 or T3 stays open for 13."""
+SENT_LATE_DAYS = 7
+"""So long a page whose cause has ended is still sent where no channel could take it while it was open."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """An open page; `delivered` says which channel took it, and when."""
+    """What people are to be told; `delivered` says which channel took it, and when."""
 
     page_id: int
     cause: str
     words: str
     first_seen: date
     delivered: Mapping[str, str]
+    has_ended: bool = False
 
 
 def record_pages(
@@ -118,9 +125,13 @@ def open_pages(database: Database, model_key: str) -> list[dict[str, Any]]:
 
 
 def undelivered(database: Database, model_key: str, channels: Collection[str]) -> list[Page]:
-    """Return open pages that one of the channels has not taken yet, oldest first."""
+    """Return pages that one of the channels has not taken yet, oldest first.
+
+    They are open, or ended by themselves in the last `SENT_LATE_DAYS`: who closes one by hand knows of it.
+    """
+    values = {"key": model_key, "channels": list(channels), "days": SENT_LATE_DAYS}
     with database.connect(ROLE) as connection:
-        rows = connection.execute(_UNDELIVERED, [model_key, list(channels)]).fetchall()
+        rows = connection.execute(_UNDELIVERED, values).fetchall()
     return [Page(*row) for row in rows]
 
 

@@ -45,11 +45,15 @@ def watch_delay(
 ) -> tuple[RateState, list[Reading]]:
     """Add the cohort created in the week from `week` on and report both sides; an alarm starts anew.
 
+    A cohort without early wins has no readings.
+
     Parameters
     ----------
     wins, evidence : as `delay_evidence` returns them.
     """
     watched = watch_rate(state, week, wins, evidence)
+    if watched == state:
+        return state, []
     readings = [_reading("sooner", watched.low, curve), _reading("later", watched.high, curve)]
     low, high = (
         Side() if reading.is_alarm else side

@@ -121,6 +121,8 @@ def watch_rate(
 ) -> RateState:
     """Add a week of events to the Shiryaev-Roberts e-detector of both sides.
 
+    A week in which nothing was expected and nothing came is not counted: M would grow by 1 for no reason.
+
     M = (M + 1) mean_r exp(O ln(r / .8) - mu (r - .8)) over `low_ratios`; each term has mean at most 1
     while O is Poisson with rate at least .8 mu. The mirror side has r and .8 inverted. With M compared with
     A, the mean number of weeks to a false alarm is at least A for each side.
@@ -137,6 +139,8 @@ def watch_rate(
     """
     if not (0 <= observed < math.inf and 0 <= expected < math.inf):
         raise ValueError(f"counts must be finite and not negative, got {observed=} and {expected=}")
+    if observed == expected == 0:
+        return state
     low = _log_ratio(observed, expected, LOW_LIMIT, low_ratios)
     high = _log_ratio(observed, expected, HIGH_LIMIT, tuple(1 / ratio for ratio in low_ratios))
     return RateState(

@@ -39,6 +39,8 @@ def watch_early_wins(
 ) -> tuple[RateState, list[Reading]]:
     """Add the week that begins on `week` and report both sides; a side that raised the alarm starts anew.
 
+    A week in which nothing was expected and nothing came has no readings.
+
     Parameters
     ----------
     observed : wins that became known in the week, of leads open at its start.
@@ -50,6 +52,8 @@ def watch_early_wins(
         A count is negative or not finite.
     """
     watched = watch_rate(state, week, observed, expected)
+    if watched == state:
+        return state, []
     readings = [_reading("fall", watched.low), _reading("rise", watched.high)]
     low, high = (
         Side() if reading.is_alarm else side

@@ -148,12 +148,16 @@ def harm_reference(weekly_losses: ArrayLike) -> HarmReference:
 
 
 def watch_harm(state: HarmState, losses: Sequence[CohortLoss]) -> tuple[HarmState, list[Reading]]:
-    """Count the cohort weeks that are new and report per age.
+    """Count the cohort weeks that are new and report the evidence after the last of each age.
 
     Parameters
     ----------
     losses : as `cohort_losses` returns them; weeks counted before, and ages without a reference, are passed
         over.
+
+    Returns
+    -------
+    HarmState, list of Reading : the readings are those of the ages that were counted.
     """
     wealth, done = dict(state.wealth), dict(state.done)
     latest: dict[int, CohortLoss] = {}
@@ -168,32 +172,30 @@ def watch_harm(state: HarmState, losses: Sequence[CohortLoss]) -> tuple[HarmStat
     new = HarmState(state.references, wealth, done)
     threshold = len(AGES) / FALSE_ALARM_CHANCE
     return new, [
-        _reading(age, wealth[age], state.references[age], latest, threshold) for age in sorted(wealth)
+        _reading(one, wealth[age], state.references[age], threshold) for age, one in sorted(latest.items())
     ]
 
 
-def _reading(
-    age: int, wealth: Wealth, reference: HarmReference, latest: Mapping[int, CohortLoss], threshold: float
-) -> Reading:
+def _reading(newest: CohortLoss, wealth: Wealth, reference: HarmReference, threshold: float) -> Reading:
     recent = np.mean(wealth.recent) * reference.scale + reference.limit
     effect = float(recent / reference.mean - 1)
     is_alarm = wealth.value >= threshold
     direction = "above" if effect >= 0 else "below"
     words = (
-        f"loss of whole weeks of leads at age {age} days is {percent(abs(effect))} {direction} its reference "
-        f"over the last {len(wealth.recent)} weeks"
+        f"loss of whole weeks of leads at age {newest.age} days is {percent(abs(effect))} {direction} its "
+        f"reference over the last {len(wealth.recent)} weeks"
     )
     if is_alarm and wealth.since:
         words += f", worse since the week of {day_words(wealth.since)}"
-    newest = {"newest_week": latest[age].week, "newest_loss": latest[age].loss} if age in latest else {}
     details = {
         **asdict(reference),
         "limit": reference.limit,
         "weeks": wealth.n,
         "since": wealth.since,
-        **newest,
+        "newest_week": newest.week,
+        "newest_loss": newest.loss,
     }
-    subject = f"loss at {age} days"
+    subject = f"loss at {newest.age} days"
     value = wealth.value
     return Reading("T2", subject, value, threshold, log10(value), is_alarm, effect, words, details)
 

@@ -1,6 +1,6 @@
 """T2 week by week: what the usual loss of the champion's line is, and which cohorts have settled since."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -10,9 +10,17 @@ import polars as pl
 
 from features.delay import DelayCurve
 from features.sources import Datetime
-from flows.monitors.harm import AGES, CohortLoss, HarmState, cohort_losses, harm_reference, watch_harm
+from flows.monitors.harm import (
+    AGES,
+    MIN_ROWS,
+    CohortLoss,
+    HarmState,
+    cohort_losses,
+    harm_reference,
+    watch_harm,
+)
 from flows.monitors.reading import Reading
-from flows.monitors.weeks import MICROSECONDS_A_DAY, chance_at_all, monday, weeks_between
+from flows.monitors.weeks import MICROSECONDS_A_DAY, chance_at_all, last_words, monday, weeks_between
 
 REFERENCE_WEEKS = 13
 """Settled weeks, scored by the champion's line, that say what its usual loss is. In 40 quiet simulated years
@@ -29,12 +37,15 @@ class HarmWatch:
     ----------
     line : what is watched: the champion's recipe. Another recipe starts anew with its own cohorts.
     burn_in : by age, weekly losses that will become the reference.
-    harm : references and evidence so far.
+    harm : references and evidence so far; `done` passes weeks with too few leads as well.
+    thin : by age, how many weeks had too few leads, since the beginning where there is no reference yet,
+        else since the last week that was counted.
     """
 
     line: str = ""
     burn_in: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     harm: HarmState = field(default_factory=lambda: HarmState({}))
+    thin: Mapping[int, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -57,7 +68,20 @@ class HarmWatch:
     def from_dict(cls, values: Mapping[str, Any]) -> "HarmWatch":
         """Return the state that `to_dict` described, before or after JSON made text of the ages."""
         burn_in = {int(age): tuple(losses) for age, losses in values["burn_in"].items()}
-        return cls(values["line"], burn_in, HarmState.from_dict(values["harm"]))
+        thin = {int(age): n for age, n in values.get("thin", {}).items()}  # older states have none
+        return cls(values["line"], burn_in, HarmState.from_dict(values["harm"]), thin)
+
+    def notes(self) -> list[str]:
+        """Return which ages cannot judge yet, or have not of late, and why."""
+        return [note for age in AGES if (note := self._note(age)) is not None]
+
+    def _note(self, age: int) -> str | None:
+        n = self.thin.get(age, 0)
+        few = f"{n} week{'s' * (n != 1)} had fewer than {MIN_ROWS} newly scored leads"
+        if age not in self.harm.references:
+            found = f"{len(self.burn_in.get(age, ()))} of {REFERENCE_WEEKS} reference weeks"
+            return f"T2 at {age} days: {found}" + (f"; {few}" if n else "")
+        return f"T2 at {age} days: since the last reading {few}" if n else None
 
 
 def first_scored(scores: pl.DataFrame, wins: pl.DataFrame) -> pl.DataFrame:
@@ -91,34 +115,65 @@ def weekly_losses(
     )
 
 
-def watch_losses(state: HarmWatch, losses: Iterable[CohortLoss]) -> tuple[HarmWatch, list[Reading]]:
-    """Fill the reference, then watch; an age that raised the alarm starts anew with the same reference."""
-    burn_in, references, done = dict(state.burn_in), dict(state.harm.references), dict(state.harm.done)
-    rest = []
-    for one in sorted(losses, key=lambda loss: (loss.age, loss.week)):
-        if one.week <= done.get(one.age, ""):
-            continue
-        if one.age in references:
-            rest.append(one)
-            continue
-        burn_in[one.age] = (*burn_in.get(one.age, ()), one.loss)
-        done[one.age] = one.week
-        if len(burn_in[one.age]) == REFERENCE_WEEKS:
-            references[one.age] = harm_reference(burn_in.pop(one.age))
-    before = HarmState(references, state.harm.wealth, done)
-    harm, readings = watch_harm(before, rest)
-    counted = {one.age for one in rest}
-    readings = [one for age, one in zip(sorted(harm.wealth), readings, strict=True) if age in counted]
-    alarmed = {one.subject for one in readings if one.is_alarm}
-    kept = {age: one for age, one in harm.wealth.items() if f"loss at {age} days" not in alarmed}
-    return HarmWatch(state.line, burn_in, replace(harm, wealth=kept)), readings
+def watch_losses(
+    state: HarmWatch, losses: Iterable[CohortLoss], due: Mapping[int, Sequence[date]]
+) -> tuple[HarmWatch, list[Reading]]:
+    """Fill the reference, then watch; an age that raised the alarm starts anew with the same reference.
+
+    The evidence is looked at after every week: good weeks of the same night take back no alarm.
+
+    Parameters
+    ----------
+    due : of `weeks_to_settle`; weeks without a loss had too few leads, and are not asked for again.
+    """
+    found: list[Reading] = []
+    known = {(one.age, one.week): one for one in losses}
+    for age, weeks in due.items():
+        for week in weeks:
+            one = known.get((age, week.isoformat()))
+            if one is None:
+                state = _passed(state, age, week)
+            elif age in state.harm.references:
+                state, readings = _watched(state, one)
+                found += readings
+            else:
+                state = _burnt_in(state, one)
+    return state, last_words(found)
 
 
-def weeks_to_settle(state: HarmWatch, as_of: date, first: date, reporting_lag_days: int) -> list[date]:
-    """Return the Mondays of the cohorts that some age has to count tonight; none begins before `first`."""
-    needed: set[date] = set()
+def _passed(state: HarmWatch, age: int, week: date) -> HarmWatch:
+    harm = replace(state.harm, done={**state.harm.done, age: week.isoformat()})
+    return replace(state, harm=harm, thin={**state.thin, age: state.thin.get(age, 0) + 1})
+
+
+def _watched(state: HarmWatch, one: CohortLoss) -> tuple[HarmWatch, list[Reading]]:
+    harm, readings = watch_harm(state.harm, [one])
+    if readings[0].is_alarm:
+        harm = replace(harm, wealth=_without(harm.wealth, one.age))
+    return replace(state, harm=harm, thin=_without(state.thin, one.age)), readings
+
+
+def _burnt_in(state: HarmWatch, one: CohortLoss) -> HarmWatch:
+    losses = (*state.burn_in.get(one.age, ()), one.loss)
+    harm = replace(state.harm, done={**state.harm.done, one.age: one.week})
+    if len(losses) < REFERENCE_WEEKS:
+        return replace(state, burn_in={**state.burn_in, one.age: losses}, harm=harm)
+    harm = replace(harm, references={**harm.references, one.age: harm_reference(losses)})
+    burn_in, thin = _without(state.burn_in, one.age), _without(state.thin, one.age)
+    return replace(state, burn_in=burn_in, harm=harm, thin=thin)
+
+
+def _without(by_age: Mapping[int, Any], age: int) -> dict[int, Any]:
+    return {other: one for other, one in by_age.items() if other != age}
+
+
+def weeks_to_settle(
+    state: HarmWatch, as_of: date, first: date, reporting_lag_days: int
+) -> dict[int, list[date]]:
+    """Return by age the Mondays of the cohorts that have settled since; none begins before `first`."""
+    due = {}
     for age in AGES:
         done = state.harm.done.get(age)
         last = as_of - timedelta(days=age + reporting_lag_days + 7)
-        needed |= set(weeks_between(date.fromisoformat(done) if done else None, last, first))
-    return sorted(needed)
+        due[age] = weeks_between(date.fromisoformat(done) if done else None, last, first)
+    return due

@@ -5,6 +5,7 @@ import logging
 import socketserver
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -13,7 +14,14 @@ from pydantic import SecretStr
 
 from flows.adapters.database import Database
 from flows.adapters.notify import deliver_pages
-from flows.adapters.page_table import QUIET_DAYS, record_pages, resolve_quiet
+from flows.adapters.page_table import (
+    FAILED_NIGHT,
+    QUIET_DAYS,
+    record_pages,
+    resolve_failures,
+    resolve_gone,
+    resolve_quiet,
+)
 from flows.adapters.score_runs import ROLE
 from flows.adapters.settings import Settings
 from flows.monitors.trigger import Trigger
@@ -26,12 +34,13 @@ HARM = Trigger("T2", "T2 loss at 7 days", "search", "loss is 20 % above its refe
 
 
 class Webhook(HTTPServer):
-    """Takes Slack's JSON; answers 500 as often as told."""
+    """Takes Slack's JSON; answers 500, or another status, as often as told."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Hook)
         self.texts: list[str] = []
         self.fail_times = 0
+        self.failure = 500
 
     @property
     def url(self) -> SecretStr:
@@ -45,7 +54,13 @@ class _Hook(BaseHTTPRequestHandler):
         self.server.fail_times -= fails
         if not fails:
             self.server.texts.append(body["text"])
-        self.send_response(500 if fails else 200)
+        self.send_response(self.server.failure if fails else 200)
+        if fails:
+            self.send_header("Location", "/login")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -177,6 +192,50 @@ def test_a_failing_webhook_is_tried_again_and_its_url_is_never_logged(database, 
     assert caplog.text.count("could not be sent by webhook: HTTPError 500") == 4
     assert "hush" not in caplog.text
     assert "127.0.0.1" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_no_delivery(database, webhook, caplog, status):
+    """A login page that answers the GET after it has not read the page."""
+    page(database, FALL)
+    webhook.fail_times, webhook.failure = 1, status
+    settings = Settings(page_webhook_url=webhook.url)
+    assert deliver_pages(database, settings, waits=()) == {"webhook": False}
+    assert f"HTTPError {status}" in caplog.text
+    assert deliver_pages(database, settings, waits=()) == {"webhook": True}
+
+
+def resolve(database: Database, by: str, days_ago: int = 0) -> None:
+    with database.connect(ROLE) as connection:
+        statement = (
+            "UPDATE scoring.page SET resolved_by = %s, resolved_at = now() - make_interval(days => %s)"
+        )
+        connection.execute(statement, [by, days_ago])
+
+
+def test_a_page_whose_alarm_ended_before_it_could_be_sent_is_sent_all_the_same(database, webhook):
+    """The webhook was down on the paging night; the next night finds no alarm."""
+    settings = Settings(page_webhook_url=webhook.url)
+    volume = replace(FALL, monitor="T1", cause="T1 volume lead")
+    failed = replace(FALL, monitor=FAILED_NIGHT, cause="night failed: OSError")
+    page(database, volume, failed)
+    webhook.fail_times = 1
+    assert deliver_pages(database, settings, waits=()) == {"webhook": False}
+    with database.connect(ROLE) as connection:
+        resolve_gone(connection, "lead-conversion", [])
+        resolve_failures(connection, "lead-conversion", DAY)
+    assert deliver_pages(database, settings) == {"webhook": True}
+    (text,) = webhook.texts
+    assert "(T1 volume lead, first seen on 2026-05-04, has ended)" in text
+    assert "(night failed: OSError, first seen on 2026-05-04, has ended)" in text
+    assert deliver_pages(database, settings) == {}
+
+
+@pytest.mark.parametrize(("by", "days_ago"), [("ann", 0), ("the alarm has ended", 8)])
+def test_pages_closed_by_hand_or_ended_long_ago_are_not_sent(database, webhook, by, days_ago):
+    page(database, FALL)
+    resolve(database, by, days_ago)
+    assert deliver_pages(database, Settings(page_webhook_url=webhook.url)) == {}
 
 
 def test_a_receiver_that_is_gone_stops_nothing(database, caplog):

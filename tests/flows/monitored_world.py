@@ -31,17 +31,19 @@ def day(n: float) -> date:
     return START + timedelta(days=n)
 
 
-def file_scores(database: Database, key: str, night: date, leads: Sequence[str], p: np.ndarray) -> None:
-    """File probabilities as the scores published on a night."""
+def file_scores(
+    database: Database, key: str, night: date, leads: Sequence[str], p: np.ndarray, version: str = "1"
+) -> None:
+    """File probabilities as the scores that a model's version published on a night."""
     now = datetime.combine(night, datetime.min.time(), UTC)
     with database.connect(autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS scoring.all_days PARTITION OF scoring.lead_score_history DEFAULT"
         )
         run_id = connection.execute(
-            "INSERT INTO scoring.score_run (model_key, as_of_date, state)"
-            " VALUES (%s, %s, 'published') RETURNING run_id",
-            [key, night],
+            "INSERT INTO scoring.score_run (model_key, as_of_date, state, model_version)"
+            " VALUES (%s, %s, 'published', %s) RETURNING run_id",
+            [key, night, version],
         ).fetchone()[0]
         with (
             connection.cursor() as cursor,
@@ -51,7 +53,7 @@ def file_scores(database: Database, key: str, night: date, leads: Sequence[str],
             ) as copy,
         ):
             for lead, q in zip(leads, p, strict=True):
-                copy.write_row((run_id, key, night, lead, "scored", float(q), "1", now, now))
+                copy.write_row((run_id, key, night, lead, "scored", float(q), version, now, now))
 
 
 @dataclass(frozen=True)

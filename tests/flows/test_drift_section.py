@@ -3,7 +3,8 @@
 from datetime import date, timedelta
 from xml.etree import ElementTree
 
-from flows.drift_section import Drift, evidence_chart, render_drift
+from flows.alarms import LOOKED_BACK_DAYS
+from flows.drift_section import KEPT_DAYS, Drift, evidence_chart, render_drift
 
 DAY = date(2026, 3, 2)
 
@@ -54,10 +55,36 @@ def test_only_the_last_night_of_t1_is_shown():
 
 def test_open_pages_stay_in_sight_after_the_evidence_began_anew():
     page = {"words": "early wins are 38 % below", "first_seen": DAY, "last_seen": DAY + timedelta(weeks=5)}
-    html = render_drift(Drift(rows("T3", "early wins fall", [300.0, 0.5]), [{**page, "times_seen": 2}]))
+    long_ago = rows("T3", "early wins fall", [300.0, *[0.5] * 5])
+    html = render_drift(Drift(long_ago, [{**page, "times_seen": 2}]))
     assert "Early wins are 38 % below" in html
     assert "raised 2 times since 2026-03-02, last on 2026-04-06" in html
     assert "reached" not in html
+
+
+def test_every_age_of_t2_says_its_last_word_on_whichever_day_it_settled():
+    """An alarm at 30 days on a Wednesday stays when 90 days are counted, quietly, on the Sunday after."""
+    alarm = rows("T2", "loss at 30 days", [90.0], 60.0, "loss is worse")
+    quiet = [
+        {**row, "as_of_date": DAY + timedelta(days=days)}
+        for age, days in ((7, 2), (30, 7), (90, 4))
+        for row in rows("T2", f"loss at {age} days", [1.0], 60.0)
+    ]
+    body = render_drift(Drift([*alarm, *quiet])).split("<tbody>")[1].split("</tbody>")[0]
+    assert [row.split("</td>")[0] for row in body.split("<td>")[1::3]] == [
+        "loss at 30 days",
+        "loss at 7 days",
+        "loss at 30 days",
+        "loss at 90 days",
+    ]
+    assert "Loss is worse (on 2 March 2026)" in body
+    assert "asks for a search" in body
+    later = {**quiet[0], "as_of_date": DAY + timedelta(days=KEPT_DAYS)}
+    assert "Loss is worse" not in render_drift(Drift([*alarm, *quiet, later]))
+
+
+def test_alarms_stay_in_the_table_as_long_as_they_may_be_searched_for():
+    assert KEPT_DAYS == LOOKED_BACK_DAYS
 
 
 def test_two_sides_without_an_alarm_are_one_row():

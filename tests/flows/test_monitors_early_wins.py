@@ -85,10 +85,13 @@ def test_a_rise_is_found_on_the_mirror_side_and_the_side_starts_anew():
     assert state.low.detector < 2
 
 
-def test_words_with_nothing_expected():
-    _, readings = watch_early_wins(RateState(), MONDAY, 0, 0)
-    assert [r.is_alarm for r in readings] == [False, False]
-    assert all("6 January 2025" in r.words for r in readings)
+def test_a_week_of_nothing_is_not_counted_even_after_an_alarm():
+    _, readings = watch_early_wins(RateState(), MONDAY, 0, 5)
+    assert all("6 January 2025" in one.words for one in readings)
+    anew, (alarm, _) = watch_early_wins(RateState(), MONDAY, 0, 60)
+    assert alarm.is_alarm
+    assert watch_early_wins(anew, MONDAY + timedelta(weeks=1), 0, 0) == (anew, [])
+    assert watch_delay(RateState(), MONDAY, 0, 0.0, CURVE) == (RateState(), [])
 
 
 def cohort_delays(rng, n, median=14.0):

@@ -9,7 +9,7 @@ import pytest
 
 from features.delay import DelayCurve
 from flows.monitors.harm import AGES, CohortLoss, HarmState, cohort_losses, harm_reference, watch_harm
-from flows.monitors.harm_weeks import HarmWatch, weeks_to_settle
+from flows.monitors.harm_weeks import REFERENCE_WEEKS, HarmWatch, watch_losses, weeks_to_settle
 from flows.monitors.trigger import triggers
 
 AS_OF = date(2025, 6, 2)
@@ -111,10 +111,9 @@ def test_weeks_count_once_and_unknown_ages_not_at_all():
     rng = np.random.default_rng(8)
     state = fresh(rng, ages=(7,))
     losses = weekly(rng.normal(0.3, 0.04, 5))
-    once, _ = watch_harm(state, losses)
-    twice, readings = watch_harm(once, losses + weekly([9.0], age=30))
-    assert once == twice
+    once, readings = watch_harm(state, losses)
     assert [r.subject for r in readings] == ["loss at 7 days"]
+    assert watch_harm(once, losses + weekly([9.0], age=30)) == (once, [])
 
 
 def test_another_recipe_begins_with_cohorts_of_its_own():
@@ -122,10 +121,67 @@ def test_another_recipe_begins_with_cohorts_of_its_own():
     old = HarmWatch("old", {}, HarmState({}, {}, dict.fromkeys(AGES, "2025-01-06")))
     for change in (date(2025, 6, 2), date(2025, 6, 4)):  # a Monday, a Wednesday
         new = old.of_new_line("new", change)
-        weeks = weeks_to_settle(new, change + timedelta(days=150), date(2024, 1, 1), 7)
+        weeks = weeks_to_settle(new, change + timedelta(days=150), date(2024, 1, 1), 7)[7]
         assert weeks[0] >= change
         assert weeks[0] - change < timedelta(days=7)
         assert (new.line, new.burn_in, new.harm.references) == ("new", {}, {})
+
+
+def due(losses):
+    return {
+        age: [date.fromisoformat(one.week) for one in losses if one.age == age]
+        for age in dict.fromkeys(one.age for one in losses)
+    }
+
+
+def test_weeks_caught_up_in_one_night_raise_the_alarm_they_raise_one_by_one():
+    """Good weeks at the end of an outage must not hide what the bad ones before them proved."""
+    rng = np.random.default_rng(10)
+    means = np.repeat([0.3, 0.45, 0.2], [REFERENCE_WEEKS, 8, 6])
+    losses = [one for age in (7, 30) for one in weekly(rng.normal(means, 0.03), age)]
+    slowly, alarms = HarmWatch(), []
+    for one in losses:
+        slowly, readings = watch_losses(slowly, [one], due([one]))
+        alarms += [reading for reading in readings if reading.is_alarm]
+    at_once, readings = watch_losses(HarmWatch(), losses, due(losses))
+    assert len(alarms) == 2
+    assert readings == alarms
+    assert at_once == slowly
+
+
+def test_weeks_with_too_few_leads_are_passed_and_named():
+    state, first, as_of = HarmWatch(), date(2025, 1, 6), date(2025, 3, 24)
+    losses = weekly(np.full(5, 0.3), 7, first)  # five weeks of nine at 7 days
+    weeks = weeks_to_settle(state, as_of, first, 7)
+    assert [len(found) for found in weeks.values()] == [9, 5, 0]
+    state, _ = watch_losses(state, losses, weeks)
+    state = HarmWatch.from_dict(json.loads(json.dumps(state.to_dict())))
+    assert state.notes() == [
+        "T2 at 7 days: 5 of 13 reference weeks; 4 weeks had fewer than 30 newly scored leads",
+        "T2 at 30 days: 0 of 13 reference weeks; 5 weeks had fewer than 30 newly scored leads",
+        "T2 at 90 days: 0 of 13 reference weeks",
+    ]
+    assert not any(weeks_to_settle(state, as_of, first, 7).values()), "they are not asked for again"
+
+
+def test_weeks_with_too_few_leads_are_named_after_the_reference_until_one_is_counted():
+    enough = weekly(np.linspace(0.29, 0.31, REFERENCE_WEEKS))
+    state, _ = watch_losses(HarmWatch(), enough, due(enough))
+    assert not any("at 7 days" in note for note in state.notes())
+    weeks = [date.fromisoformat(enough[-1].week) + timedelta(weeks=k) for k in (1, 2)]
+    state, _ = watch_losses(state, [], {7: weeks[:1]})
+    assert state.notes()[0] == (
+        "T2 at 7 days: since the last reading 1 week had fewer than 30 newly scored leads"
+    )
+    state, readings = watch_losses(state, weekly([0.3], start=weeks[1]), {7: weeks[1:]})
+    assert [one.subject for one in readings] == ["loss at 7 days"]
+    assert not any("at 7 days" in note for note in state.notes())
+
+
+def test_a_state_from_before_thin_weeks_were_counted_is_read():
+    values = HarmWatch("line").to_dict()
+    del values["thin"]
+    assert HarmWatch.from_dict(values) == HarmWatch("line")
 
 
 def test_one_fall_seen_at_three_ages_is_one_cause():

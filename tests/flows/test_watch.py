@@ -16,14 +16,16 @@ from features.build import build
 from features.matrix import NOT_FEATURES, fit_encoding, to_matrix
 from features.spine import spine
 from flows.adapters.database import Database
+from flows.adapters.score_history import first_scores, published_dates, scores_of_dates
 from flows.adapters.settings import Settings
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
 from flows.monitors.harm import HarmState, cohort_losses, harm_reference
+from flows.status import NO_MODEL
 from flows.watch import Watch, watch, watch_columns, watch_data, watch_night
 from flows.watch_arrivals import read_holidays
 from flows.watch_covariates import watch_features
 from pkboost_core import PKBoostClassifier
-from tests.flows.monitored_world import TRUE_CURVE, World, day, make_world
+from tests.flows.monitored_world import TRUE_CURVE, World, day, file_scores, make_world
 from tests.flows.small_models import tiny_model
 
 FIRST, FALL, LAST = 392, 392 + 7 * 8, 392 + 7 * 19
@@ -139,11 +141,31 @@ def test_nights_left_out_are_caught_up(database, falling):
     assert [page[0] for page in stored(database, "gaps")["page"]] == ["T3 early wins fall"]
 
 
+def test_what_cannot_judge_yet_is_named(falling):
+    first, last = falling[1][FIRST].notes, falling[1][LAST].notes
+    assert first[0] == "T2 at 7 days: 0 of 13 reference weeks"
+    assert first[-1] == "T3: no model's scores have been out for a whole week"
+    assert last == ("T2 at 90 days: 5 of 13 reference weeks",)
+
+
 def test_too_few_wins_for_a_delay_curve_are_said(database):
     world = make_world(1, 40)
     found = watch(database, settings_of("young"), world.at(30), day(30), None)
     assert found.readings == ()
     assert "too few for a delay curve" in found.notes[0]
+
+
+def test_nights_without_a_model_are_no_models(database):
+    """Where the pooled prior stood in, neither its nights nor its numbers are held against outcomes."""
+    key, nights = "first nights", [day(n) for n in (399, 406, 413)]
+    leads = ["L1", "L2"]
+    for night, version in zip(nights, (NO_MODEL, "1", "2"), strict=True):
+        file_scores(database, key, night, leads, np.full(2, 0.1 if version == NO_MODEL else 0.2), version)
+    assert published_dates(database, key, nights[-1]) == nights[1:]
+    assert scores_of_dates(database, key, nights[:1]).is_empty()
+    assert scores_of_dates(database, key, nights)["probability"].to_list() == [0.2] * 4
+    first = first_scores(database, key, nights[0], nights[-1])
+    assert first.rows() == [(nights[1], lead, 0.2) for lead in leads]
 
 
 @pytest.fixture(scope="module")
