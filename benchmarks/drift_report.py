@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from drift_policies import FAKED, GATED, MATURED_ONLY, ORACLE_POLICY, REFERENCE, SOFT_LABELS, schedules
 from drift_worlds import DRIFTED, HARMED, KINDS, QUIET
+from scipy import stats
 from tables import machine, markdown
 
 MOST_WORSE, MOST_FALL = -0.005, 0.028
 MOST_PAGES, MOST_WEEKS = 0.5, 8
 NEVER_WEEKS = 26
-SIGNIFICANT = 2.3
-"""Student's t at 5 %, two-sided, with nine degrees of freedom."""
+LEVEL = 0.05
 
 Row = Mapping[str, Any]
 
@@ -159,26 +159,30 @@ def _late_labels(results: Row) -> list[str]:
             (ours["kind"], ours["seed"]): 1 - ours["after"]["log_loss"] / theirs["after"]["log_loss"]
             for ours, theirs in pairs
         }
-        t = _t_over_seeds(gains)
-        is_met &= t > SIGNIFICANT
+        t, least = _t_over_seeds(gains)
+        is_met &= t > least
         by_kind = ", ".join(
             f"{kind} {np.mean([gain for (k, _), gain in gains.items() if k == kind]):+.1%}"
             for kind in dict.fromkeys(kind for kind, _ in gains)
         )
         words.append(
             f"{np.mean(list(gains.values())):+.1%} against {rival.rpartition(', ')[2]} "
-            f"(t = {t:.1f} over seeds, {len(gains)} worlds: {by_kind})"
+            f"(t = {t:.1f} over seeds, {least:.1f} is significant, {len(gains)} worlds: {by_kind})"
         )
     return [name, _met(is_met), "; ".join(words)]
 
 
-def _t_over_seeds(gains: Mapping[tuple[str, int], float]) -> float:
-    """Return Student's t of the seeds' means: worlds of one seed are one CRM and no four observations."""
+def _t_over_seeds(gains: Mapping[tuple[str, int], float]) -> tuple[float, float]:
+    """Return Student's t of the seeds' means, and the least that is significant (5 %, two-sided).
+
+    Worlds of one seed are one CRM and no four observations.
+    """
     by_seed: dict[int, list[float]] = {}
     for (_, seed), gain in gains.items():
         by_seed.setdefault(seed, []).append(gain)
     means = np.array([np.mean(values) for values in by_seed.values()])
-    return float(means.mean() / (means.std(ddof=1) / math.sqrt(len(means))))
+    t = means.mean() / (means.std(ddof=1) / math.sqrt(len(means)))
+    return float(t), float(stats.t.ppf(1 - LEVEL / 2, len(means) - 1))
 
 
 def _false_pages(results: Row) -> list[list[str]]:
