@@ -47,7 +47,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield _guarded("readiness", lambda: readiness_finding(settings, database))
             yield _guarded("leak court", lambda: source_findings.leak_court(database))
         yield _guarded("champion", lambda: _champion(settings, database))
-        yield _guarded("scores", lambda: _scores(settings, database))
+        yield _guarded("scores", lambda: scores_finding(settings, database))
 
 
 def _guarded(check: str, examine_one: Callable[[], Finding]) -> Finding:
@@ -118,14 +118,23 @@ def _champion(settings: Settings, database: Database) -> Finding:
     return Finding("champion", "ok", f"version {champion.version}, {age.days} days old")
 
 
-def _scores(settings: Settings, database: Database) -> Finding:
+def scores_finding(settings: Settings, database: Database) -> Finding:
+    """Say which scores are in force, and whether they should still be shown by the data's own clock."""
     with database.connect("score_writer") as connection:
         row = connection.execute(
-            "SELECT count(*), max(as_of_date), count(*) FILTER (WHERE valid_until < now())"
+            "SELECT count(*), max(as_of_date), count(*) FILTER (WHERE valid_until < %s)"
             " FROM scoring.lead_score WHERE model_key = %s",
-            [settings.model_key],
+            [source_findings.data_clock(database), settings.model_key],
         ).fetchone()
-    count, as_of, _ = row or (0, None, 0)
+    count, as_of, n_expired = row or (0, None, 0)
     if not count:
         return Finding("scores", "warn", "none published yet", "run `leadscore nightly`")
-    return Finding("scores", "ok", f"{count:,} leads as of {as_of}")
+    detail = f"{count:,} leads as of {as_of}"
+    if n_expired:
+        return Finding(
+            "scores",
+            "warn",
+            f"{detail}; {n_expired:,} of them are past their valid_until",
+            "do nights still run? `leadscore nightly` publishes today's; open pages are in scoring.page",
+        )
+    return Finding("scores", "ok", detail)

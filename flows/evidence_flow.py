@@ -21,7 +21,7 @@ from flows.rolling_evidence import N_ORIGINS, rolling_cohorts, rolling_evidence
 @flow(name="evidence", persist_result=False)
 def evidence_over_origins(as_of: date | None = None, n_origins: int = N_ORIGINS) -> dict[str, Any]:
     """Measure the champion's recipe on past weeks and file the figures in SQL, MLflow and Prefect."""
-    with open_night(as_of, records_run=False) as night:
+    with open_night(as_of, records_run=False, told_as=None) as night:
         sources, champion = read(night), load_champion(night)
         version, recipe = champion.version, recipe_of(champion.model.recipe)
         with night.progress.stage("measure past weeks"):

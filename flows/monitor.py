@@ -18,7 +18,7 @@ Summary = dict[str, Any]
 @flow(name="monitor", persist_result=False)
 def monitor(as_of: date | None = None) -> Summary:
     """Run every monitor for a date and return what they say; `as_of` defaults to the data's own clock."""
-    with open_night(as_of, records_run=False) as night:
+    with open_night(as_of, records_run=False, told_as=None) as night:
         sources = read(night)
         with night.progress.stage("watch"):
             champion = night.registry.load_champion()

@@ -1,8 +1,8 @@
 """One night: what its steps share, the resources it holds, and how its end is recorded."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,17 +16,30 @@ import sql
 from features.sources import Sources
 from flows import promotion
 from flows.adapters import score_runs
-from flows.adapters.database import Database, DatabaseUnavailableError, exclusive, open_database
+from flows.adapters.database import (
+    AlreadyRunningError,
+    Database,
+    DatabaseUnavailableError,
+    exclusive,
+    open_database,
+)
+from flows.adapters.logging import configure_logging
 from flows.adapters.migrations import migrate, today
+from flows.adapters.page_table import FAILED_NIGHT
 from flows.adapters.registry import Registry, open_registry
 from flows.adapters.settings import Settings
 from flows.adapters.source_reader import SetAside
 from flows.champion import Champion
+from flows.failure import in_words
 from flows.lead_model import LabelDefinition
 from flows.open_leads import OpenLeads
 from flows.progress import Progress
 from flows.watch import Watch
-from flows.watch_failure import note_success, tell_of_failure
+from flows.watch_failure import note_success, tell_of_failure, tell_of_killed
+
+PATIENCE_SECONDS = 1800.0
+"""Of what nobody started by hand: a monitor asks for a search in the middle of a night, and on Sundays the
+evidence may begin together with the night."""
 
 
 @dataclass
@@ -86,7 +99,28 @@ class Night:
         return self._open_leads
 
 
-_GIVEN: ContextVar[tuple[Settings, Database, Progress, bool] | None] = ContextVar("given", default=None)
+@dataclass(frozen=True)
+class _Resources:
+    """What is open before a night begins, and whether somebody waits for it at the keyboard."""
+
+    settings: Settings
+    database: Database
+    progress: Progress
+    is_replay: bool = False
+    is_unattended: bool = False
+
+    @property
+    def lock(self) -> str:
+        """What keeps runs apart: a replay shares nothing with nights but what `forget` erases."""
+        return "replay" if self.is_replay else "nightly"
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long to wait for the lock; who is at the keyboard is told at once who holds it."""
+        return PATIENCE_SECONDS if self.is_replay or self.is_unattended else 0.0
+
+
+_GIVEN: ContextVar[_Resources | None] = ContextVar("given", default=None)
 
 
 def _lost_connection(_task: Any, _run: Any, state: Any) -> bool:
@@ -116,7 +150,7 @@ def with_given(
     is_replay: bool = False,
 ) -> dict[str, Any]:
     """Run a flow of one argument, the date, with resources that are already open."""
-    token = _GIVEN.set((settings, database, progress, is_replay))
+    token = _GIVEN.set(_Resources(settings, database, progress, is_replay))
     try:
         return run(as_of or today(database))
     finally:
@@ -125,51 +159,80 @@ def with_given(
 
 @contextmanager
 def open_night(
-    as_of: date | None, records_run: bool = True, patience_seconds: float = 0.0
+    as_of: date | None, records_run: bool = True, told_as: str | None = FAILED_NIGHT
 ) -> Iterator[Night]:
-    """Open what a night needs, under a lock that two nights cannot hold, and record how it ended."""
+    """Open what a night needs, under a lock that two nights cannot hold, and record how it ended.
+
+    Parameters
+    ----------
+    records_run : whether it is a night with a record of its own, which ends the pages of those that failed.
+    told_as : under which name of `page_table` people are told that it failed; None tells nobody, and neither
+        does a replay.
+
+    Raises
+    ------
+    AlreadyRunningError : another holds the lock; a run that nobody started by hand waits `PATIENCE_SECONDS`.
+    """
     with (
-        _resources() as (settings, database, progress, is_replay),
-        exclusive(database, "nightly", patience_seconds),
+        _resources() as held,
+        _told(held, as_of, told_as),
+        exclusive(held.database, held.lock, held.patience_seconds),
     ):
+        settings, database = held.settings, held.database
         day = as_of or today(database)
         registry = open_registry(settings, database)
-        night = Night(settings, database, progress, registry, day, is_replay=is_replay)
+        night = Night(settings, database, held.progress, registry, day, is_replay=held.is_replay)
         repaired = promotion.repair(database, night.registry, settings.model_key)
         if repaired is not None:
             night.warnings.append(f"after a crash: {repaired}")
-        if not records_run:
+        with recorded_run(night) if records_run else nullcontext():
             yield night
-            return
-        try:
-            with recorded_run(night):
-                yield night
-        except Exception as error:
-            if not is_replay:
-                tell_of_failure(database, settings, day, error)
-            raise
-        if not is_replay:
-            note_success(database, settings.model_key, day)
+        if records_run and not held.is_replay:
+            note_success(database, settings.model_key, day, FAILED_NIGHT)
 
 
 @contextmanager
 def recorded_run(night: Night) -> Iterator[None]:
-    """Record a run of the night from here on, and why it failed if it does."""
+    """Record a run of the night from here on, and why it failed if it does; say which earlier ones died."""
     night.run = score_runs.start_run(night.database, night.settings.model_key, night.as_of)
+    if night.run.killed:
+        _warn_of_killed(night, night.run.killed)
     try:
         yield
     except BaseException as error:
-        score_runs.fail_run(night.database, night.run, f"{type(error).__name__}: {error}")
+        score_runs.fail_run(night.database, night.run, in_words(error))
+        raise
+
+
+def _warn_of_killed(night: Night, killed: Sequence[date]) -> None:
+    days = ", ".join(str(day) for day in killed)
+    words = f"killed before its end, with nothing published: the run of {days}"
+    night.warnings.append(words)
+    if not night.is_replay:
+        tell_of_killed(night.database, night.settings, night.as_of, words)
+
+
+@contextmanager
+def _told(held: _Resources, as_of: date | None, told_as: str | None) -> Iterator[None]:
+    """Tell people of a failure, unless somebody at the keyboard has not waited for the lock."""
+    try:
+        yield
+    except Exception as error:
+        is_turned_away = isinstance(error, AlreadyRunningError) and not held.is_unattended
+        if told_as is not None and not held.is_replay and not is_turned_away:
+            tell_of_failure(held.database, held.settings, as_of, error, told_as)
         raise
 
 
 @contextmanager
-def _resources() -> Iterator[tuple[Settings, Database, Progress, bool]]:
+def _resources() -> Iterator[_Resources]:
+    """What the command line has opened; else our own, with the logs that the command line would have."""
     given = _GIVEN.get()
     if given is not None:
         yield given
         return
     settings = Settings()
+    configure_logging(settings.root)
     with open_database(settings) as database:
         migrate(database)
-        yield settings, database, Progress(), False
+        yield _Resources(settings, database, Progress(), is_unattended=True)

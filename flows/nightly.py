@@ -67,7 +67,7 @@ def nightly(as_of: date | None = None) -> Summary:
 @flow(name="train", persist_result=False)
 def training(as_of: date | None = None) -> dict[str, Any]:
     """Train and register a model whether it is due or not; the published scores stay."""
-    with open_night(as_of, records_run=False) as night:
+    with open_night(as_of, records_run=False, told_as=None) as night:
         champion = train_model(night, read(night))
         promotion.settle(night.database, night.registry, night.settings.model_key, champion.promotion)
         return night_report.training_summary(night, champion)

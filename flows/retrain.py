@@ -9,6 +9,7 @@ from flows import alarms, night_report
 from flows.adapters import decisions
 from flows.adapters.database import Database
 from flows.adapters.memory import PeakMemory
+from flows.adapters.page_table import FAILED_RETRAINING
 from flows.adapters.settings import Settings
 from flows.champion import Champion, can_score
 from flows.night import Night, open_night, recorded_run, with_given
@@ -16,9 +17,7 @@ from flows.nightly import judge, load_champion, read, score_and_publish
 from flows.progress import Progress
 from flows.search import search, why_rest
 from flows.watch import watch_data
-
-PATIENCE_SECONDS = 1800.0
-"""A monitor asks in the middle of a night: the search waits for that night to end."""
+from flows.watch_failure import note_success
 
 
 @flow(name="retrain", persist_result=False)
@@ -32,7 +31,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
     """
     with (
         PeakMemory() as memory,
-        open_night(as_of, records_run=False, patience_seconds=PATIENCE_SECONDS) as night,
+        open_night(as_of, records_run=False, told_as=FAILED_RETRAINING) as night,
     ):
         if night.is_past:
             raise LookupError(
@@ -58,6 +57,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
                 found, scores = score_and_publish(night, sources, found)
                 night_report.finish(night, sources, found, scores, judge(night, scores), memory)
         alarms.write_outcomes(night, None)
+        note_success(night.database, night.settings.model_key, night.as_of, FAILED_RETRAINING)
         return _summary(night, found)
 
 

@@ -12,6 +12,7 @@ from flows.adapters import decisions
 from flows.adapters.decisions import Decision
 from flows.adapters.monitor_state import is_newest_night
 from flows.adapters.notify_prefect import emit_events
+from flows.adapters.page_table import FAILED_RETRAINING
 from flows.backtest import Backtest, backtest, best, of_recipe
 from flows.challenger import Challenge, train_on
 from flows.champion import Champion, register
@@ -20,6 +21,7 @@ from flows.failure import in_words
 from flows.fitting import TooFewConversionsError
 from flows.monitors.trigger import Trigger
 from flows.recipes import candidates, recipe_of
+from flows.watch_failure import note_success
 
 if TYPE_CHECKING:
     from flows.night import Night
@@ -48,11 +50,13 @@ def search_for_alarms(night: "Night", sources: Sources, champion: Champion) -> C
 
 def _try(night: "Night", sources: Sources, champion: Champion, asked: Trigger) -> Champion | None:
     try:
-        return search(night, sources, champion, asked.cause, asked.reason)
+        found = search(night, sources, champion, asked.cause, asked.reason)
     except Exception as error:
         log.exception("the search for %s failed", asked.cause)
         night.warnings.append(f"the search for {asked.cause} failed: {in_words(error)}")
         return None
+    note_success(night.database, night.settings.model_key, night.as_of, FAILED_RETRAINING)
+    return found
 
 
 def _ask_again(night: "Night", asked: Trigger) -> None:

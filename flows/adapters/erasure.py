@@ -38,14 +38,14 @@ def forget(settings: Settings, database: Database, subject_id: str) -> dict[str,
 
     Raises
     ------
-    AlreadyRunningError : a night is being published; the subject is barred already.
+    AlreadyRunningError : a night, or one of a replay, is being published; the subject is barred already.
     """
     with database.connect() as connection:
         ids = erased.ids_of_person(connection, subject_id)
         is_known = erased.is_in_crm(connection, ids)
         hashes = erased.hashes(connection, ids)
         is_new = erased.bar(connection, hashes.values()) > 0
-    with exclusive(database, "nightly"):
+    with exclusive(database, "nightly"), exclusive(database, "replay"):
         counts, not_reached = _erase_everywhere(settings, database, Subject(ids))
         if any(not is_distinctive(name) for name in ids):
             not_reached.append(

@@ -34,7 +34,8 @@ _RESOLVE_QUIET = """
 """
 _RESOLVE_FAILURES = """
     UPDATE scoring.page
-    SET resolved_at = clock_timestamp(), resolved_by = 'the night of ' || %(day)s::date || ' succeeded'
+    SET resolved_at = clock_timestamp(),
+        resolved_by = 'the ' || monitor || ' of ' || %(day)s::date || ' succeeded'
     WHERE model_key = %(key)s AND monitor = %(monitor)s AND resolved_at IS NULL
 """
 _OPEN_PAGES = """
@@ -51,8 +52,8 @@ _UNDELIVERED = """
 """
 _DELIVERED = "UPDATE scoring.page SET delivered = delivered || %s WHERE page_id = ANY(%s)"
 
-FAILED_NIGHT = "night"
-"""In place of a monitor, on the page of a night that failed."""
+FAILED_NIGHT, FAILED_RETRAINING = "night", "retraining"
+"""In place of a monitor, on the page of a night or a retraining that failed."""
 QUIET_DAYS = 91
 """A fall that stays raises the alarm again within some weeks: a page of T2 or T3 stays open for 13."""
 SENT_LATE_DAYS = 7
@@ -113,9 +114,9 @@ def resolve_quiet(connection: psycopg.Connection[Any], model_key: str, as_of: da
     connection.execute(_RESOLVE_QUIET, values)
 
 
-def resolve_failures(connection: psycopg.Connection[Any], model_key: str, as_of: date) -> None:
-    """Close the pages of nights that failed."""
-    connection.execute(_RESOLVE_FAILURES, {"key": model_key, "day": as_of, "monitor": FAILED_NIGHT})
+def resolve_failures(connection: psycopg.Connection[Any], model_key: str, as_of: date, what: str) -> None:
+    """Close the pages of nights, or of retrainings, that failed."""
+    connection.execute(_RESOLVE_FAILURES, {"key": model_key, "day": as_of, "monitor": what})
 
 
 def open_pages(database: Database, model_key: str) -> list[dict[str, Any]]:

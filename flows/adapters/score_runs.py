@@ -16,12 +16,18 @@ ROLE = score_tables.ROLE
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a model over one date, as recorded in `scoring.score_run`."""
+    """One run of a model over one date, as recorded in `scoring.score_run`.
+
+    Attributes
+    ----------
+    killed : dates of the runs that never ended, as this one found when it began.
+    """
 
     run_id: int
     model_key: str
     as_of: date
     started_at: datetime
+    killed: tuple[date, ...] = ()
 
 
 def start_run(database: Database, model_key: str, as_of: date, inputs: dict[str, Any] | None = None) -> Run:
@@ -34,9 +40,9 @@ def start_run(database: Database, model_key: str, as_of: date, inputs: dict[str,
     inputs : what identifies the data and the code: hashes, versions; JSON-able.
     """
     with database.begin(ROLE) as connection:
-        connection.execute(score_tables.bury_running_runs(model_key))
+        killed = connection.scalars(score_tables.bury_running_runs(model_key)).all()
         run_id, started_at = connection.execute(score_tables.new_run(model_key, as_of, inputs or {})).one()
-    return Run(run_id, model_key, as_of, started_at)
+    return Run(run_id, model_key, as_of, started_at, tuple(killed))
 
 
 def finish_run(

@@ -96,11 +96,12 @@ def new_run(model_key: str, as_of: date, inputs: dict[str, Any]) -> sa.Executabl
 
 
 def bury_running_runs(model_key: str) -> sa.Executable:
-    """Mark runs that never ended as killed."""
+    """Mark runs that never ended as killed; returns their dates."""
     return (
         sa.update(score_run)
         .where(score_run.c.model_key == model_key, score_run.c.state == "running")
         .values(state="killed", finished_at=sa.func.clock_timestamp())
+        .returning(score_run.c.as_of_date)
     )
 
 

@@ -3,7 +3,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -284,7 +284,7 @@ def test_a_night_long_after_the_last_is_not_compared(database: Database):
 
 def test_a_run_left_running_is_recorded_as_killed(database: Database, owner: psycopg.Connection):
     dead = start_run(database, KEY, DAY)
-    start_run(database, KEY, DAY)
+    assert start_run(database, KEY, DAY + timedelta(days=1)).killed == (DAY,)
     assert owner.execute(
         "SELECT state FROM scoring.score_run WHERE run_id = %s", [dead.run_id]
     ).fetchone() == ("killed",)

@@ -1,17 +1,22 @@
 """What the doctor and the commands around a replicated CRM say, on a small Salesforce."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from flows import source_findings
 from flows.adapters.database import Database
 from flows.adapters.migrations import installed_source, set_clock
+from flows.adapters.publisher import publish
+from flows.adapters.score_runs import start_run
 from flows.adapters.settings import Settings
 from flows.cli import main
+from flows.doctor import scores_finding
 from tests.adapters.crm_fixtures import land
+from tests.adapters.test_publisher import make_scores
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
@@ -89,6 +94,20 @@ def test_the_doctor_audits_the_labels_and_names_the_tier(crm: Database) -> None:
     assert february["base_rate"] == 1.0
     assert tier.status == "warn"
     assert "3 leads with a conversion that is old enough, 40 are needed" in tier.detail
+
+
+def test_the_doctor_warns_of_scores_that_are_too_old_to_be_shown(crm: Database) -> None:
+    settings, night = Settings(), date(2024, 3, 30)
+    scores = make_scores(20, valid_until=pl.lit(datetime(2024, 4, 1, tzinfo=UTC)))
+    publish(crm, start_run(crm, settings.model_key, night), scores)
+    set_clock(crm, date(2024, 4, 2))
+    old = scores_finding(settings, crm)
+    assert (old.status, old.detail) == (
+        "warn", "20 leads as of 2024-03-30; 20 of them are past their valid_until",
+    )  # fmt: skip
+    assert "leadscore nightly" in old.remedy
+    set_clock(crm, date(2024, 4, 1))
+    assert scores_finding(settings, crm).status == "ok"
 
 
 def test_the_court_sits_and_a_person_rules_by_command(crm: Database, command) -> None:

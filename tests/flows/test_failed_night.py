@@ -1,10 +1,15 @@
 """A night that fails leaves a page, one for each cause, until a night succeeds; and no secret in it."""
 
+import logging
+import threading
 from contextlib import nullcontext
 from datetime import date, timedelta
 
 import pytest
 
+from flows import night
+from flows.adapters import score_runs, score_tables
+from flows.adapters.database import AlreadyRunningError, exclusive
 from flows.adapters.page_table import open_pages
 from flows.adapters.source_contract import SourceContractError
 from flows.adapters.source_reader import check_contract
@@ -12,15 +17,17 @@ from flows.night import open_night, with_given
 from flows.progress import Progress
 
 DAY = date(2026, 5, 4)
+LOST = "no answer from postgresql://ann:geheim@crm.example/db\nDETAIL: Key (email)=(a@b.c)"
 
 
 def run_night(settings, database, day, *, error=None, is_replay=False):
     """A night that meets an error, or none; returns the open pages after it."""
 
     def live(as_of):
-        with open_night(as_of):
+        with open_night(as_of) as living:
             if error is not None:
                 raise error
+            as_published(database, living)
         return {}
 
     outcome = nullcontext() if error is None else pytest.raises(type(error))
@@ -29,8 +36,14 @@ def run_night(settings, database, day, *, error=None, is_replay=False):
     return open_pages(database, settings.model_key)
 
 
+def as_published(database, living):
+    """Leave the record of a night that has published its scores."""
+    with database.begin(score_runs.ROLE) as connection:
+        connection.execute(score_tables.change_run(living.run.run_id, state="published"))
+
+
 def test_a_failed_night_is_one_page_until_a_night_succeeds(settings, database):
-    lost = RuntimeError("no answer from postgresql://ann:geheim@crm.example/db\nDETAIL: Key (email)=(a@b.c)")
+    lost = RuntimeError(LOST)
     (page,) = run_night(settings, database, DAY, error=lost)
     assert page["words"] == (
         f"the night of {DAY} failed: RuntimeError: no answer from postgresql://ann:***@crm.example/db"
@@ -45,6 +58,87 @@ def test_a_failed_night_is_one_page_until_a_night_succeeds(settings, database):
 def test_an_interrupted_night_and_a_replay_leave_none(settings, database):
     assert run_night(settings, database, DAY, error=KeyboardInterrupt()) == []
     assert run_night(settings, database, DAY, error=RuntimeError("lost"), is_replay=True) == []
+
+
+def test_why_a_run_failed_is_recorded_without_secrets(settings, database):
+    run_night(settings, database, DAY, error=RuntimeError(LOST))
+    with database.connect() as connection:
+        rows = connection.execute(
+            "SELECT error FROM scoring.score_run ORDER BY run_id DESC LIMIT 1"
+        ).fetchall()
+    assert rows == [("RuntimeError: no answer from postgresql://ann:***@crm.example/db",)]
+
+
+def test_a_killed_run_is_told_by_the_night_after_it(settings, database):
+    score_runs.start_run(database, settings.model_key, DAY)
+    seen = []
+
+    def live(as_of):
+        with open_night(as_of) as after:
+            seen.extend([after.warnings, open_pages(database, settings.model_key)])
+            as_published(database, after)
+        return {}
+
+    with_given(live, settings, database, DAY + timedelta(days=3), Progress())
+    words = f"killed before its end, with nothing published: the run of {DAY}"
+    assert seen[0] == [words]
+    assert {"cause": "night failed: killed", "words": words}.items() <= seen[1][0].items()
+    assert open_pages(database, settings.model_key) == []
+
+
+@pytest.fixture
+def unattended(settings, monkeypatch, logging_as_before):
+    """What a worker's environment holds: the flow opens everything itself."""
+    monkeypatch.setenv("LEADSCORE_HOME", str(settings.home))
+    monkeypatch.setenv("LEADSCORE_DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_tracking_uri)
+
+
+def test_a_night_that_nobody_started_waits_for_the_lock(database, unattended):
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with exclusive(database, "nightly"):
+            held.set()
+            done.wait(0.5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    with open_night(DAY + timedelta(days=4)) as waited:
+        as_published(database, waited)
+    holder.join()
+
+
+def test_a_night_whose_patience_is_at_an_end_is_told(settings, database, unattended, monkeypatch):
+    monkeypatch.setattr(night, "PATIENCE_SECONDS", 0.0)
+    day = DAY + timedelta(days=5)
+    with exclusive(database, "nightly"):
+        assert run_night(settings, database, day, error=AlreadyRunningError("at the keyboard")) == []
+        with pytest.raises(AlreadyRunningError), open_night(day):
+            pass
+        (page,) = open_pages(database, settings.model_key)
+    assert page["cause"] == "night failed: AlreadyRunningError"
+    assert page["words"].startswith(
+        f"the night of {day} failed: AlreadyRunningError: nightly already runs: leadscore nightly (process"
+    )
+    assert run_night(settings, database, day) == []
+
+
+def test_a_night_that_nobody_started_writes_the_masked_log(settings, unattended):
+    with open_night(DAY + timedelta(days=6), records_run=False, told_as=None):
+        logging.getLogger("flows.watch").error("a monitor failed", exc_info=RuntimeError(LOST))
+    written = (settings.root / "logs" / "leadscore.log").read_text()
+    assert "a monitor failed" in written
+    assert "ann:***@crm.example" in written
+    assert "geheim" not in written
+
+
+def test_nights_and_replays_keep_out_of_each_others_way(settings, database):
+    with exclusive(database, "nightly"):
+        run_night(settings, database, DAY, is_replay=True)
+    with exclusive(database, "replay"):
+        run_night(settings, database, DAY + timedelta(days=7))
 
 
 def test_views_that_break_their_contract_are_an_alarm_of_t1(settings, database):

@@ -186,8 +186,9 @@ def test_a_subject_nobody_knows_gets_a_certificate_of_nothing(forgotten, databas
 
 def test_a_night_that_runs_is_waited_for_and_the_bar_is_up(forgotten, database):
     settings = forgotten[0]
-    with exclusive(database, "nightly"), pytest.raises(AlreadyRunningError):
-        forget(settings, database, "late-subject")
+    for lock in ("nightly", "replay"):
+        with exclusive(database, lock), pytest.raises(AlreadyRunningError, match=f"{lock} already runs"):
+            forget(settings, database, "late-subject")
     assert forget(settings, database, "late-subject")["status"] == "already_erased"
 
 

@@ -342,6 +342,8 @@ def test_an_interrupted_night_leaves_the_last_scores_and_a_rerun_repairs(
     assert published(simulated).equals(before)
     night = run_nightly(settings, simulated, day, Progress())
     assert night["status"] == "published"
+    is_told = f"killed before its end, with nothing published: the run of {day}" in night["warnings"]
+    assert is_told == (stop == signal.SIGKILL)
     assert states(simulated)[-2:] == (
         ["failed", "published"] if stop == signal.SIGINT else ["killed", "published"]
     )

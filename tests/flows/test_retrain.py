@@ -13,16 +13,19 @@ from psycopg.rows import dict_row
 from flows import fitting, gate, leakage, nightly, search
 from flows.adapters import decisions
 from flows.adapters.drift_table import replace_readings
+from flows.adapters.page_table import open_pages
 from flows.adapters.publisher import PublicationRefusedError
 from flows.adapters.registry import CHALLENGER, open_registry
 from flows.adapters.source_reader import read_sources
 from flows.backtest import backtest, best, of_recipe, origins
 from flows.dataset import history
 from flows.monitors.reading import Reading
+from flows.night import Night
 from flows.nightly import run_nightly, run_scoring, run_training
 from flows.progress import Progress
 from flows.recipes import MATURE, SOFT, Recipe, recipe_named, recipe_of
 from flows.retrain import run_retraining
+from flows.watch_failure import tell_of_failure
 from pkboost_core.adaptation import adapt
 from simulator import SimulationConfig
 from tests.flows.test_monitor import events_of
@@ -278,6 +281,36 @@ def test_a_search_that_fails_leaves_the_champion_and_stays_owed(patient, simulat
     assert actions(patient, simulated)[lost] == (
         f"asks for a search, which rests: a search ran on {CLOCK}; the next one may run 7 days after it"
     )
+
+
+def test_a_retraining_that_fails_is_told_until_a_search_comes_to_its_end(
+    settings, simulated, night, monkeypatch
+):
+    own = settings.model_copy(update={"model_key": "told"})
+    registry, cause = open_registry(own, simulated), "T3 early wins fall"
+
+    def told():
+        return [(page["cause"], page["words"]) for page in open_pages(simulated, own.model_key)]
+
+    def retrained(cause):
+        return run_retraining(own, simulated, CLOCK, cause, Progress())["verdict"]
+
+    make_poor(monkeypatch, registry.load_champion()[0].recipe["recipe"]["name"], [])
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.search.backtest", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            retrained(cause)
+    failed = "retraining failed: ZeroDivisionError"
+    assert told() == [(failed, f"the retraining of {CLOCK} failed: ZeroDivisionError: division by zero")]
+    assert (retrained(cause), len(told())) == ("rest", 1)
+    assert (retrained("by hand"), told()) == ("refuse", [])
+    tell_of_failure(simulated, own, CLOCK, ZeroDivisionError(), "retraining")
+    assert told() == [(failed, f"the retraining of {CLOCK} failed: ZeroDivisionError")]
+    eager, later = own.model_copy(update={"search_rest_days": 0}), CLOCK + timedelta(days=1)
+    plant_alarm(eager, simulated, later)
+    living = Night(eager, simulated, Progress(), registry, later)
+    search.search_for_alarms(living, read_sources(simulated, later)[0], living.champion)
+    assert told() == [], "a night's own search does as well"
 
 
 def test_where_an_automation_searches_it_is_asked_again(patient, simulated, night, prefect):
