@@ -130,7 +130,7 @@ def test_a_replay_that_ends_early_tells_its_story_as_far_as_it_went(settings, si
 
 
 def test_ctrl_c_leaves_the_page_and_says_where(settings, simulated, prefect):
-    command = ["replay", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=300)), "--every", "1"]
+    command = ["replay", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=30)), "--every", "1"]
     environment = os.environ | {
         "LEADSCORE_HOME": str(settings.home),
         "LEADSCORE_DATABASE_URL": settings.database_url.get_secret_value(),
