@@ -124,8 +124,9 @@ def recorded(night: "Night") -> score_runs.Run:
 
 
 def report_path(night: "Night") -> Path:
-    """Where a night's report lies."""
-    return night.settings.root / "reports" / f"{night.as_of}-run{recorded(night).run_id}.html"
+    """Where a night's report lies; a replay's in a folder of its own, not to be taken for production's."""
+    folder = night.settings.root / "reports" / (night.settings.model_key if night.is_replay else "")
+    return folder / f"{night.as_of}-run{recorded(night).run_id}.html"
 
 
 def training_summary(night: "Night", champion: Champion) -> dict[str, Any]:

@@ -1,14 +1,20 @@
 """Nights of the past, one after another, as they would have run: each knows what was known on its day."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import psycopg
+
+from flows import interruption
 from flows.adapters import memory, replay_record
-from flows.adapters.database import Database
+from flows.adapters.database import Database, DatabaseUnavailableError
 from flows.adapters.publisher import PublicationRefusedError
+from flows.adapters.registry import RegistryError, open_registry
 from flows.adapters.settings import Settings
+from flows.failure import in_words
 from flows.gate import NoUsableModelError
 from flows.monitors.trigger import NOTED
 from flows.nightly import run_nightly
@@ -16,6 +22,8 @@ from flows.progress import Progress
 from flows.training import TooFewConversionsError
 
 MOST_DECISIONS_A_NIGHT = 4
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class ReplayedNight:
     Attributes
     ----------
     as_of : the night.
-    outcome : "published", or why nothing was.
+    outcome : "published", or why nothing was, or what ended the replay.
     model_version, is_retrained, n_scored : of a published night; None otherwise.
     prevalence, average_precision, average_precision_low, average_precision_high, calibration_ratio : of its
         scores by what became of the leads; None where that is not in the database yet.
@@ -82,34 +90,58 @@ def replay(
     nights: Sequence[date],
     key: str,
     tell: Callable[[ReplayedNight], None],
+    keep: Callable[[Story], None],
 ) -> Story:
     """Run every night under a model key of its own and return the story.
 
     A night without enough conversions to train a first model is no part of the story, and the replay goes on.
     The scores end in the history: none of them is ever in force. Nobody is told of anything, and nothing is
-    written that others share: what is filed is filed under the key.
+    written that others share: what is filed is filed under the key. The models, which nothing uses after the
+    last night, are deleted with their runs and files.
 
     Parameters
     ----------
-    nights : in order of time
+    nights : in order of time, at least one
     key : what the replay's rows and models are filed under; must be new
     tell : called after each night
+    keep : called once with the story, even where an error or Ctrl-C ends it early: it then tells how
     """
     # a search runs within the night: the event that asks for one elsewhere is not emitted
     own = settings.model_copy(
         update={"model_key": key, "model_name": f"{settings.model_name}-{key}", "retrain_inline": True}
     )
-    lived = []
-    for night in nights:
-        lived.append(_night(own, database, night))
-        tell(lived[-1])
-        memory.give_back()
+    lived: list[ReplayedNight] = []
+    try:
+        for night in nights:
+            lived.append(_night(own, database, night))
+            tell(lived[-1])
+            memory.give_back()
+    except BaseException as error:
+        lived.append(ReplayedNight(night, f"the replay ended here: {in_words(error)}"))
+        raise
+    finally:
+        with interruption.held_back():
+            story = _story(database, key, lived)
+            keep(story)
+        _delete_models(own, database)
+    return story
+
+
+def _story(database: Database, key: str, lived: Sequence[ReplayedNight]) -> Story:
     return Story(
         key,
         lived,
-        replay_record.drifts(database, key, nights[0], nights[-1]),
-        replay_record.decided(database, key, MOST_DECISIONS_A_NIGHT * len(nights)),
+        replay_record.drifts(database, key, lived[0].as_of, lived[-1].as_of),
+        replay_record.decided(database, key, MOST_DECISIONS_A_NIGHT * len(lived)),
     )
+
+
+def _delete_models(settings: Settings, database: Database) -> None:
+    """Delete what the replay registered; the story is as good without it, so a failure is only told."""
+    try:
+        open_registry(settings, database).delete()
+    except (RegistryError, DatabaseUnavailableError, psycopg.Error) as error:
+        log.warning("the models of this replay stay in MLflow: %s", error)
 
 
 def _night(settings: Settings, database: Database, as_of: date) -> ReplayedNight:

@@ -143,7 +143,7 @@ def prefect_runtime(settings: Settings) -> Iterator[PrefectRuntime]:
         return
     home = settings.root / "prefect"
     home.mkdir(parents=True, exist_ok=True)
-    with _environment(settings.root, home):
+    with prefect_environment(settings.root):
         runtime = _start_own(settings.root, home)
         # A safety net for a body that never returns here. Handlers run last in, first out: registered before
         # prefect is imported, this one runs after Prefect's own, which still need the server.
@@ -186,11 +186,11 @@ def _server_environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _environment(root: Path, home: Path) -> Iterator[None]:
-    """What Prefect reads from the environment of this process when it is imported."""
+def prefect_environment(root: Path) -> Iterator[None]:
+    """What Prefect reads from the environment of this process when it is imported: import it in the body."""
     before = dict(os.environ)
     prepare_environment(root)
-    os.environ["PREFECT_HOME"] = str(home)
+    os.environ["PREFECT_HOME"] = str(root / "prefect")
     try:
         yield
     finally:

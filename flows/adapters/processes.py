@@ -80,9 +80,12 @@ class Child:
                 process.kill()
 
     def log_tail(self) -> str:
-        """The last lines written since it started."""
-        lines = self.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
-        return "\n".join(lines[-_TAIL_LINES:])
+        """The last lines written since it started; nothing where the log was moved away."""
+        try:
+            written = self.log.read_bytes()[self._log_start :]
+        except OSError:
+            return ""
+        return "\n".join(written.decode(errors="replace").splitlines()[-_TAIL_LINES:])
 
 
 def _is_in_group(process: psutil.Process, group: int) -> bool:
@@ -90,6 +93,15 @@ def _is_in_group(process: psutil.Process, group: int) -> bool:
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ProcessLookupError, AttributeError):  # no groups on Windows
         return False
+
+
+def why_not_free(port: int, host: str = "127.0.0.1") -> str | None:
+    """Why nobody can begin to listen on a port now, in the system's words; None where one can."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else str(error)
+    return None
 
 
 def free_port(host: str = "127.0.0.1") -> int:

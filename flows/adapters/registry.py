@@ -31,7 +31,7 @@ from flows.lead_model import LeadModel, pandas_input, training_range_dict
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Metric
+    from mlflow.entities import LoggedModel, Metric, Run
     from mlflow.entities.model_registry import ModelVersion as StoredVersion
     from mlflow.entities.model_registry import RegisteredModel
 
@@ -48,6 +48,7 @@ _QUIET = {
 }
 _HISTORY_TAG = "champion_history"
 _HISTORY_LENGTH = 200
+_MOST_RUNS = 50_000  # that MLflow returns at once
 
 
 class RegistryError(RuntimeError):
@@ -75,6 +76,11 @@ def tracking_uri(settings: Settings, database: Database) -> str:
     return own.uri().replace("postgresql://", "postgresql+psycopg://", 1)
 
 
+def is_server(uri: str | None) -> bool:
+    """Whether a tracking address is of an MLflow server, with a UI and artefacts of its own."""
+    return uri is not None and uri.startswith(("http://", "https://"))
+
+
 def preload() -> None:
     """Import MLflow and its database store, 1.7 s, while the caller would wait for something else."""
     _mlflow()
@@ -84,8 +90,7 @@ def preload() -> None:
 def open_registry(settings: Settings, database: Database) -> "Registry":
     """Return the registry of these settings; artefacts lie under the home, or where an MLflow server says."""
     uri = tracking_uri(settings, database)
-    is_server = uri.startswith(("http://", "https://"))
-    root = None if is_server else settings.root / "mlflow" / "artifacts"
+    root = None if is_server(uri) else settings.root / "mlflow" / "artifacts"
     return Registry(uri, root, settings.model_name)
 
 
@@ -143,7 +148,7 @@ class Registry:
 
     def edit_artifacts(self, edit: Callable[[str, str], str]) -> int:
         """Rewrite the runs' text artefacts where `edit(name, text)` changes them; returns how many."""
-        runs = self._client.search_runs([self._experiment_id], max_results=50_000)
+        runs = self._client.search_runs([self._experiment_id], max_results=_MOST_RUNS)
         return sum(self._edit_folder(run.info.run_id, None, edit) for run in runs)
 
     def _edit_folder(self, run_id: str, folder: str | None, edit: Callable[[str, str], str]) -> int:
@@ -303,15 +308,49 @@ class Registry:
             raise RegistryError(f"old versions of {self.model_name} cannot be deleted: {error}") from error
         return gone
 
-    def _delete(self, stored: "StoredVersion") -> None:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    def delete(self) -> None:
+        """Delete the registered model with its versions, experiment, runs and all their files.
 
+        MLflow keeps the rows of deleted experiments and runs, hidden, until `mlflow gc`. Their name cannot be
+        used again before that.
+
+        Raises
+        ------
+        RegistryError
+            If the store does not let them go.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            experiment = self._client.get_experiment_by_name(self.model_name)
+            if experiment is None or experiment.lifecycle_stage == "deleted":
+                return
+            for run in self._client.search_runs([experiment.experiment_id], max_results=_MOST_RUNS):
+                self._delete_contents(run)
+            if self._registered() is not None:
+                self._client.delete_registered_model(self.model_name)
+            self._client.delete_experiment(experiment.experiment_id)
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"{self.model_name} cannot be deleted: {error}") from error
+
+    def _delete_contents(self, run: "Run") -> None:
+        for model in self._logged_models(run.info.run_id):
+            self._delete_files(model.artifact_location)
+            self._client.delete_logged_model(model.model_id)
+        self._delete_files(run.info.artifact_uri)
+
+    def _delete(self, stored: "StoredVersion") -> None:
         logged = self._logged_models(stored.run_id)
         for model in logged:
-            get_artifact_repository(model.artifact_location, self.tracking_uri).delete_artifacts()
+            self._delete_files(model.artifact_location)
         self._client.delete_model_version(self.model_name, stored.version)
         for model in logged:
             self._client.delete_logged_model(model.model_id)
+
+    def _delete_files(self, location: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(location, self.tracking_uri).delete_artifacts()
 
     def _logged_models(self, run_id: str | None) -> "list[LoggedModel]":
         """The models that a run has logged; a version registered by other hands may have no run."""

@@ -58,8 +58,8 @@ def services(
 
     Parameters
     ----------
-    mlflow_uri : the tracking address; a database gets a UI, a server has its own.
-    ports : of "prefect" and "mlflow"; a missing one leaves that UI out.
+    mlflow_uri : the tracking address, of a database where MLflow's UI is wanted.
+    ports : of "prefect" and, where MLflow's UI is wanted, "mlflow".
     """
     root, api_url = settings.root, f"http://{HOST}:{ports['prefect']}/api"
     kept = [] if settings.database_url else [Service("postgres", lambda: EmbeddedPostgres(root))]
@@ -130,8 +130,8 @@ def _inherited() -> dict[str, str]:
 
 def _await_answer(process: Process, url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(url):
-        if process.exit_code is not None:
+    while not _answers(url) or process.exit_code is not None:
+        if process.exit_code is not None:  # whoever answers is not ours
             raise RuntimeError(f"Prefect's server ended while it started:\n{process.log_tail()}")
         if time.monotonic() > deadline:
             raise RuntimeError(f"Prefect's server does not answer at {url}:\n{process.log_tail()}")

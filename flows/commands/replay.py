@@ -47,7 +47,8 @@ def replay(
     """Run the nights of a period as they would have run, and tell the story.
 
     Scores, drifts and decisions are filed in SQL under a model key of their own; none of them comes into
-    force. Without --scenario the installed source is replayed.
+    force. Without --scenario the installed source is replayed. Ctrl-C ends the story early; it is told as far
+    as it went.
 
     Example: leadscore replay --from 2025-11-01 --to 2026-08-01 --scenario concept
     """
@@ -57,18 +58,30 @@ def replay(
         nights = _dates(from_, to, every)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    _say(f"the model key of this replay is {key}")
     with ready(output) as (settings, database, progress):
         if config is not None:
             _simulate(database, config, progress)
         from flows.replay import replay as run_replay
         from flows.replay_page import write_page
 
-        with _bar(len(nights), quiet=output.json) as tell:
-            story = run_replay(settings, database, nights, key, tell)
         changed = config.drift.date if config is not None and config.drift is not None else None
+        title = f"Replay of {from_} to {to}: {scenario or 'the installed source'}"
         path = settings.root / "reports" / f"{key}.html"
-        write_page(path, story, f"Replay of {from_} to {to}: {scenario or 'the installed source'}", changed)
+        try:
+            with _bar(len(nights), quiet=output.json) as tell:
+                story = run_replay(
+                    settings, database, nights, key, tell, lambda told: write_page(path, told, title, changed)
+                )
+        except BaseException:
+            if path.exists():
+                _say(f"the story so far is in {path}")
+            raise
     return _answer(story, str(path))
+
+
+def _say(text: str) -> None:
+    print(f"leadscore: {text}", file=sys.stderr, flush=True)
 
 
 def _dates(first: date, last: date, every: int) -> list[date]:
@@ -154,7 +167,7 @@ def _answer(story: Story, path: str) -> Answer:
     }
     text = (
         f"{len(story.nights)} nights replayed: {len(story.alarms)} alarms, {story.n_promoted} promotions\n"
-        f"page  {path}\n"
+        f"page  {path}; each night's report is in the folder beside it\n"
         f"SQL   scoring.score_run, report_drift and decision where model_key = '{story.model_key}'"
     )
     return Answer(payload, lambda: text)

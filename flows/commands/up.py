@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
+
+if TYPE_CHECKING:
+    from flows.adapters.database import Database
+    from flows.adapters.services import Schedule
+    from flows.adapters.settings import Settings
+    from flows.progress import Progress
 
 
 def up(
@@ -20,33 +27,74 @@ def up(
 ) -> Answer:
     """Run unattended until stopped: database, Prefect with its schedules and automations, MLflow's UI.
 
-    Whatever of it dies is started again. Ctrl-C or SIGTERM stops everything and is a success.
+    Whatever of it dies is started again. Ctrl-C or SIGTERM stops everything and is a success. Nights are days
+    of UTC: one that runs before midnight UTC leaves out the day that has just ended. Where
+    MLFLOW_TRACKING_URI is a server's, that server has a UI and none is started.
 
-    Example: leadscore up --cron "30 1 * * 1-5" --timezone Europe/Berlin
+    Example: leadscore up --cron "30 3 * * 1-5" --timezone Europe/Berlin
     """
-    _check_schedule(cron, timezone)
-    with opened(output) as (settings, progress), database_of(settings, progress) as database:
-        from flows import interruption
-        from flows.adapters.registry import tracking_uri
-        from flows.adapters.services import HOST, Schedule, services
-        from flows.supervisor import Supervisor
+    with opened(output) as (settings, progress):
+        from flows.adapters.prefect_server import prefect_environment
+        from flows.adapters.services import Schedule
 
-        ports = {"prefect": prefect_port} | ({"mlflow": mlflow_port} if mlflow_port else {})
-        uri = tracking_uri(settings, database)
-        supervisor = Supervisor(services(settings, uri, Schedule(cron, timezone), ports), _say)
-        try:
-            with progress.stage("start the services"):
-                supervisor.start()
-            for name, port in ports.items():
-                _say(f"{name} is at http://{HOST}:{port}")
-            _say(f"nights run at {cron!r} ({timezone}); logs are in {settings.root / 'logs'}")
-            supervisor.watch()
-        except (KeyboardInterrupt, interruption.Terminated):
-            _say("stopping")
-        finally:
-            with interruption.held_back():
-                supervisor.stop()
+        with prefect_environment(settings.root):
+            _check_schedule(cron, timezone)
+        ports = _ports(settings, prefect_port, mlflow_port)
+        with database_of(settings, progress) as database:
+            _serve(settings, database, progress, Schedule(cron, timezone), ports)
     return Answer({"status": "stopped"}, lambda: "everything is stopped")
+
+
+def _serve(
+    settings: Settings,
+    database: Database,
+    progress: Progress,
+    schedule: Schedule,
+    ports: dict[str, int],
+) -> None:
+    from flows import interruption
+    from flows.adapters.registry import is_server, tracking_uri
+    from flows.adapters.services import HOST, services
+    from flows.supervisor import Supervisor
+
+    uri = tracking_uri(settings, database)
+    supervisor = Supervisor(services(settings, uri, schedule, ports), _say)
+    try:
+        with progress.stage("start the services"):
+            supervisor.start()
+        for name, port in ports.items():
+            _say(f"{name} is at http://{HOST}:{port}")
+        if is_server(uri):
+            _say(f"mlflow is at {uri}")
+        _say(f"nights run at {schedule.cron!r} ({schedule.timezone}); logs are in {settings.root / 'logs'}")
+        supervisor.watch()
+    except (KeyboardInterrupt, interruption.Terminated):
+        _say("stopping")
+    finally:
+        with interruption.held_back():
+            supervisor.stop()
+
+
+def _ports(settings: Settings, prefect: int, mlflow: int) -> dict[str, int]:
+    """Return the ports of the UIs that are ours, each free: who listens there now would be taken for ours."""
+    from flows.adapters.processes import why_not_free
+    from flows.adapters.registry import is_server
+
+    has_ui = mlflow != 0 and not is_server(settings.mlflow_tracking_uri)
+    ports = {"prefect": prefect} | ({"mlflow": mlflow} if has_ui else {})
+    if len(set(ports.values())) < len(ports):
+        raise UsageError(
+            f"--prefect-port and --mlflow-port are both {prefect}: choose another for one of them"
+        )
+    for name, port in ports.items():
+        if not 0 < port < 1 << 16:
+            raise UsageError(f"--{name}-port {port} should be between 1 and 65535")
+        why = why_not_free(port)
+        if why is not None:
+            raise UsageError(
+                f"port {port} is not free ({why}): stop what listens there, or choose another --{name}-port"
+            )
+    return ports
 
 
 def _check_schedule(cron: str, timezone: str) -> None:
@@ -61,7 +109,35 @@ def _check_schedule(cron: str, timezone: str) -> None:
         wanted = {"cron": "a cron expression such as '0 2 * * *'", "timezone": "a zone such as Europe/Berlin"}
         wrong = [str(one["loc"][0]) for one in error.errors()]
         raise UsageError("; ".join(f"{given[name]} is not {wanted[name]}" for name in wrong)) from None
+    _warn_of_early_nights(cron, timezone)
+
+
+def _warn_of_early_nights(cron: str, timezone: str) -> None:
+    """Say so where a night begins in what is still the day before in UTC: it scores as of that day."""
+    starts = _starts_of_a_year(cron, timezone)
+    if any(start.astimezone(UTC).date() < start.date() for start in starts):
+        offset = max(start.utcoffset() or timedelta() for start in starts)
+        _say(
+            f"warning: {cron!r} ({timezone}) has nights before midnight UTC, which leave out the day that has"
+            f" just ended; choose {datetime.min + offset:%H:%M} or later"
+        )
+
+
+def _starts_of_a_year(cron: str, timezone: str) -> list[datetime]:
+    """Return when nights run in the next year, at most the first thousand, in local time."""
+    import asyncio
+
+    from prefect.server.schemas.schedules import CronSchedule
+
+    now = datetime.now(UTC)
+    schedule = CronSchedule(cron=cron, timezone=timezone)
+    try:
+        return list(asyncio.run(schedule.get_dates(start=now, end=now + timedelta(days=366))))
+    except ValueError:
+        raise UsageError(f"--cron {cron!r} never comes") from None
 
 
 def _say(text: str) -> None:
-    print(f"leadscore: {text}", file=sys.stderr, flush=True)
+    from flows.adapters.logging import mask_passwords
+
+    print(f"leadscore: {mask_passwords(text)}", file=sys.stderr, flush=True)

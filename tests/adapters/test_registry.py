@@ -171,6 +171,25 @@ def test_old_versions_go_with_their_files_oldest_first_and_their_runs_stay(
         registry.show(rest[0])
 
 
+def test_a_deleted_model_goes_with_all_its_files_and_others_stay(
+    settings: Settings, server: Database, model: LeadModel, record: RunRecord
+) -> None:
+    root = settings.root / "mlflow" / "deleted"
+    uri = tracking_uri(settings, server)
+    gone, stays = Registry(uri, root, "gone"), Registry(uri, root, "stays")
+    kept = stays.log_run(model, record)
+    before = {path for path in root.rglob("*") if path.is_file()}
+    gone.delete()
+    for _ in range(2):
+        gone.attach_report(gone.promote(gone.log_run(model, record).version, "better").run_id, record.report)
+    gone.delete()
+    gone.delete()
+    assert {path for path in root.rglob("*") if path.is_file()} == before
+    assert gone.list_versions() == []
+    assert gone.load_champion() is None
+    assert stays.load(kept.version).training_range.n_rows == 400
+
+
 def test_rollback_returns_to_each_earlier_champion_in_turn(
     registry: Registry, model: LeadModel, record: RunRecord
 ) -> None:

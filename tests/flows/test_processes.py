@@ -76,6 +76,11 @@ def test_log_tail_holds_only_what_was_written_since_the_start(tmp_path: Path):
     assert log.read_text().startswith("of an earlier start")
 
 
+def test_a_log_that_was_moved_away_has_no_tail(web_server: Child):
+    web_server.log.rename(web_server.log.with_suffix(".1"))
+    assert web_server.log_tail() == ""
+
+
 def test_a_free_port_can_be_listened_on():
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):

@@ -1,6 +1,11 @@
 """Nights of the past, replayed on real parts: what they leave in SQL and on the page."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,6 +14,7 @@ import psycopg
 import pytest
 
 from flows.adapters import page_table, score_runs
+from flows.adapters.registry import open_registry
 from flows.charts import percent_axis
 from flows.cli import main
 from flows.commands import replay as command
@@ -22,6 +28,7 @@ from tests.adapters.test_notify import Webhook, serving
 FIRST = date(2026, 6, 15)
 NIGHTS = [FIRST, FIRST + timedelta(weeks=1)]
 KEY = "replay-test"
+QUICK = {"recipe": "mature", "retrain_every_days": 90}
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +54,11 @@ def of_production(settings, simulated, webhook):
 
 @pytest.fixture(scope="module")
 def story(settings, simulated, webhook, of_production):
-    told = []
-    quick = settings.model_copy(
-        update={"recipe": "mature", "retrain_every_days": 90, "page_webhook_url": webhook.url}
-    )
-    found = replay(quick, simulated, NIGHTS, KEY, told.append)
+    told, kept = [], []
+    quick = settings.model_copy(update=QUICK | {"page_webhook_url": webhook.url})
+    found = replay(quick, simulated, NIGHTS, KEY, told.append, kept.append)
     assert told == list(found.nights)
+    assert kept == [found]
     return found
 
 
@@ -90,6 +96,62 @@ def test_a_replay_tells_nobody_and_leaves_what_production_has(simulated, story, 
             rows = connection.execute(f"SELECT {column} FROM scoring.{table}").fetchall()
             assert rows == [("of production",)], table
         assert connection.execute("SELECT count(*) FROM scoring.page").fetchone() == (1,)
+
+
+def left_of(settings, database, key):
+    """What a replay left: versions in MLflow, files of models, and reports beside production's."""
+    registry = open_registry(settings.model_copy(update={"model_name": f"lead-scoring-{key}"}), database)
+    files = [path for path in (settings.root / "mlflow").rglob("*") if path.is_file()]
+    return registry.list_versions(), files, list((settings.root / "reports").glob("*-run*.html"))
+
+
+def test_its_models_go_and_its_reports_lie_apart(settings, simulated, story):
+    assert left_of(settings, simulated, KEY) == ([], [], [])
+    reports = sorted(path.name[:10] for path in (settings.root / "reports" / KEY).iterdir())
+    assert reports == [str(night) for night in NIGHTS]
+
+
+def test_a_replay_that_ends_early_tells_its_story_as_far_as_it_went(settings, simulated):
+    key, told = "early-replay", []
+
+    def stop(night):
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        replay(settings.model_copy(update=QUICK), simulated, NIGHTS, key, stop, told.append)
+    (story,) = told
+    assert [(night.as_of, night.outcome.partition(":")[0]) for night in story.nights] == [
+        (FIRST, "published"),
+        (FIRST, "the replay ended here"),
+    ]
+    assert story.decisions
+    assert "the replay ended here: OSError: the disk is full" in render(story, "early", None)
+    assert left_of(settings, simulated, key) == ([], [], [])
+
+
+def test_ctrl_c_leaves_the_page_and_says_where(settings, simulated, prefect):
+    command = ["replay", "--from", str(FIRST), "--to", str(FIRST + timedelta(days=30)), "--every", "1"]
+    environment = os.environ | {
+        "LEADSCORE_HOME": str(settings.home),
+        "LEADSCORE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "PREFECT_API_URL": prefect.api_url,
+        "LEADSCORE_RECIPE": "mature",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "flows", *command], env=environment, stderr=subprocess.PIPE, text=True
+    ) as running:
+        lines = []
+        for line in running.stderr:
+            lines.append(line)
+            if f"{FIRST}  version" in line:
+                running.send_signal(signal.SIGINT)
+    assert running.returncode == 130, lines
+    key = re.search(r"model key of this replay is (replay-\S+)", lines[0])[1]
+    page = settings.root / "reports" / f"{key}.html"
+    assert f"leadscore: the story so far is in {page}\n" in lines
+    assert "the replay ended here: KeyboardInterrupt" in page.read_text()
+    assert left_of(settings, simulated, key) == ([], [], [])
 
 
 def test_the_page_draws_the_story(story, tmp_path):

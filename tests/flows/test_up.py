@@ -121,6 +121,31 @@ def wait_until(condition: Callable[[], Any], seconds: float, running: Running) -
     return met
 
 
+def test_a_server_of_mlflow_is_named_without_its_password_and_none_is_started(
+    database_url: str, tmp_path: Path
+) -> None:
+    given = {
+        "LEADSCORE_DATABASE_URL": database_url,
+        "MLFLOW_TRACKING_URI": "http://ann:secret@mlflow.invalid:5000",
+    }
+    command = leadscore("up", "--prefect-port", str(free_port()))
+    said, services = [], []
+    with subprocess.Popen(
+        command, env=environment(tmp_path) | given, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if "nights run at" in line:
+                services = [" ".join(one.cmdline()) for one in psutil.Process(process.pid).children()]
+                process.terminate()
+    assert process.returncode == 0, said
+    assert "leadscore: mlflow is at http://ann:***@mlflow.invalid:5000\n" in said
+    assert "secret" not in "".join(said)
+    assert [one for one in services if "child prefect server" in one]
+    assert [one for one in services if "child mlflow" in one] == []
+
+
 def test_a_night_by_command_stays_within_its_memory(up: Running) -> None:
     assert up.night["status"] == "published"
     assert 0 < up.night["peak_rss_mb"] < 1500
