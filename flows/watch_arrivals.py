@@ -12,7 +12,6 @@ from flows.adapters.database import Database
 from flows.adapters.monitor_state import load_series, load_states
 from flows.adapters.settings import Settings
 from flows.monitors.arrivals import (
-    KEPT_DAYS,
     Watched,
     arrivals,
     days_to_watch,
@@ -20,7 +19,7 @@ from flows.monitors.arrivals import (
     rows_by_day,
     watch_arrivals,
 )
-from flows.monitors.integrity import IntegrityState
+from flows.monitors.integrity_state import KEPT_DAYS, IntegrityState
 from flows.monitors.profile import Profile
 from flows.monitors.reading import Reading
 

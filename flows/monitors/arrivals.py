@@ -12,16 +12,11 @@ from typing import NamedTuple
 import polars as pl
 
 from features.sources import Sources
-from flows.monitors.integrity import (
-    MEMORY_DAYS,
-    REFERENCE_DAYS,
-    IntegrityState,
-    check_integrity,
-)
+from flows.monitors.integrity import carry_over, check_integrity
+from flows.monitors.integrity_state import IntegrityState
 from flows.monitors.profile import Profile, count_only, profile
 from flows.monitors.reading import Reading
 
-KEPT_DAYS = MEMORY_DAYS + REFERENCE_DAYS + 7
 CATCH_UP_DAYS = 28
 CHANGING = frozenset(("lead",))
 """Tables whose rows are filled in after they arrived."""
@@ -119,9 +114,9 @@ def watch_arrivals(
             try:
                 state, found = check_integrity(state, table, known, day, holidays, recounted)
             except ValueError as error:
+                state, found = carry_over(state, day)
                 if day == listed[-1]:
                     notes.append(str(error))
-                continue
             readings += found if day == listed[-1] else [one for one in found if one.is_page]
         new_states[table] = state
     return Watched(new_states, _one_per_cause(readings), notes)

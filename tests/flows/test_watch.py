@@ -216,6 +216,18 @@ def test_broken_data_in_a_night_of_the_past_tells_nobody(database, tidy, key):
     assert [row for row in stored(database, key)["state"] if row[0] == day(first + 5)] == later
 
 
+def test_a_page_outlasts_a_night_that_was_left_out(database, tidy, key):
+    world, settings, first = broken(tidy, "null"), settings_of(key), QUIET_NIGHTS[-1] + 1
+    for n in (first, first + 1, first + 2, first + 4):
+        found = watch_data(database, settings, world.at(n), day(n))
+        assert found.blocked
+    (page,) = stored(database, key)["page"]
+    assert (page[0], page[-1]) == ("T1 null_share lead.industry", True)
+    watch_data(database, settings, tidy.at(first + 5), day(first + 5))
+    (page,) = stored(database, key)["page"]
+    assert not page[-1], "and ends with the alarm"
+
+
 def test_rows_that_vanish_are_told_at_once(database, tidy, key):
     lead = tidy.sources.lead
     halved = replace(tidy, sources=replace(tidy.sources, lead=lead.gather_every(2)))
