@@ -67,14 +67,15 @@ def arrivals(sources: Sources) -> dict[str, pl.DataFrame]:
 
 
 def profiles_by_day(
-    name: str, frame: pl.DataFrame, days: Collection[date], fresh_day: date
+    name: str, frame: pl.DataFrame, days: Collection[date], fresh_day: date | None
 ) -> dict[date, Profile]:
     """Profile the rows that arrived on each of `days`; a day without rows gets a profile of none.
 
     Parameters
     ----------
     frame : of `arrivals`.
-    fresh_day : yesterday, the only day whose values of a changing table are those it arrived with.
+    fresh_day : yesterday, the only day whose values of a changing table are those it arrived with; None in
+        hindsight, where there is no such day.
     """
     wanted = frame.filter(pl.col("day").is_in(list(days)))
     parts = {key[0]: part for key, part in wanted.partition_by("day", as_dict=True, include_key=True).items()}
