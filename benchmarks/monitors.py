@@ -30,7 +30,8 @@ from flows.monitors.delay_drift import delay_evidence, watch_delay
 from flows.monitors.e_process import LOW_RATIOS, RateState, watch_rate
 from flows.monitors.early_wins import THRESHOLD, expected_early_wins, watch_early_wins
 from flows.monitors.harm import AGES, HarmState, cohort_losses, harm_reference, watch_harm
-from flows.monitors.integrity import IntegrityState, check_integrity
+from flows.monitors.integrity import check_integrity
+from flows.monitors.integrity_state import IntegrityState
 from flows.monitors.profile import Profile, profile
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "monitors.md"

@@ -151,7 +151,7 @@ def watch_data(
     ----------
     sources : as known at `as_of`.
     """
-    found = watch_tables(database, settings, sources, as_of)
+    found = watch_tables(database, settings, sources, as_of, is_replay=not tells)
     return _settle(database, settings, as_of, ("T1",), Found(*found), tells)
 
 

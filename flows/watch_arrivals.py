@@ -9,10 +9,10 @@ import polars as pl
 
 from features.sources import Sources
 from flows.adapters.database import Database
+from flows.adapters.migrations import today
 from flows.adapters.monitor_state import load_series, load_states
 from flows.adapters.settings import Settings
 from flows.monitors.arrivals import (
-    KEPT_DAYS,
     Watched,
     arrivals,
     days_to_watch,
@@ -20,7 +20,7 @@ from flows.monitors.arrivals import (
     rows_by_day,
     watch_arrivals,
 )
-from flows.monitors.integrity import IntegrityState
+from flows.monitors.integrity_state import KEPT_DAYS, IntegrityState
 from flows.monitors.profile import Profile
 from flows.monitors.reading import Reading
 
@@ -30,19 +30,22 @@ State = tuple[str, date, Mapping[str, Any]]
 
 
 def watch_tables(
-    database: Database, settings: Settings, sources: Sources, as_of: date
+    database: Database, settings: Settings, sources: Sources, as_of: date, is_replay: bool = False
 ) -> tuple[list[State], list[Reading], list[str]]:
     """Return T1's states to keep, the readings worth keeping, and the tables that cannot be judged yet.
 
-    A day's profile is kept under the date of the night that followed it.
+    A day's profile is kept under the date of the night that followed it. A night of the past keeps the one
+    that was made when it was fresh; a replay sees all of its nights alike, so that it compares each as fresh.
     """
     frames, key = arrivals(sources), settings.model_key
     before = load_states(database, key, as_of, [_alarms(table) for table in frames])
     states = {t: IntegrityState.from_dict(before[_alarms(t)][1]) for t in frames if _alarms(t) in before}
     known, made = {}, {}
+    is_past = not is_replay and as_of < today(database)
+    seen_until, fresh_day = (as_of + DAY, None) if is_past else (as_of, as_of - DAY)
     for table, frame in frames.items():
-        old = _stored(database, key, table, as_of)
-        made[table] = _missing(table, frame, old, as_of)
+        old = _stored(database, key, table, as_of, seen_until)
+        made[table] = _missing(table, frame, old, as_of, fresh_day)
         if old or made[table]:
             known[table] = old | made[table]
     days = days_to_watch(max((day for day, _ in before.values()), default=None), as_of)
@@ -86,20 +89,24 @@ def _rows(table: str) -> str:
     return f"T1 rows {table}"
 
 
-def _stored(database: Database, key: str, table: str, as_of: date) -> dict[date, Profile]:
-    series = load_series(database, key, _rows(table), as_of - KEPT_DAYS * DAY, as_of)
+def _stored(database: Database, key: str, table: str, as_of: date, seen_until: date) -> dict[date, Profile]:
+    series = load_series(database, key, _rows(table), as_of - KEPT_DAYS * DAY, seen_until)
     return {night - DAY: Profile.from_dict(state) for night, state in series.items()}
 
 
 def _missing(
-    table: str, frame: pl.DataFrame, stored: Mapping[date, Profile], as_of: date
+    table: str,
+    frame: pl.DataFrame,
+    stored: Mapping[date, Profile],
+    as_of: date,
+    fresh_day: date | None,
 ) -> dict[date, Profile]:
     """Profiles of the days since the table's first row that no earlier night has made."""
     first = frame["day"].min() if frame.height else min(stored, default=None)
     if not isinstance(first, date):
         return {}
     days = [as_of - back * DAY for back in range(1, KEPT_DAYS + 1)]
-    return profiles_by_day(table, frame, [d for d in days if d >= first and d not in stored], as_of - DAY)
+    return profiles_by_day(table, frame, [d for d in days if d >= first and d not in stored], fresh_day)
 
 
 def _to_keep(found: Watched, made: Mapping[str, Mapping[date, Profile]], as_of: date) -> list[State]:

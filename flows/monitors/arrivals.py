@@ -12,16 +12,11 @@ from typing import NamedTuple
 import polars as pl
 
 from features.sources import Sources
-from flows.monitors.integrity import (
-    MEMORY_DAYS,
-    REFERENCE_DAYS,
-    IntegrityState,
-    check_integrity,
-)
+from flows.monitors.integrity import carry_over, check_integrity
+from flows.monitors.integrity_state import IntegrityState
 from flows.monitors.profile import Profile, count_only, profile
 from flows.monitors.reading import Reading
 
-KEPT_DAYS = MEMORY_DAYS + REFERENCE_DAYS + 7
 CATCH_UP_DAYS = 28
 CHANGING = frozenset(("lead",))
 """Tables whose rows are filled in after they arrived."""
@@ -72,14 +67,15 @@ def arrivals(sources: Sources) -> dict[str, pl.DataFrame]:
 
 
 def profiles_by_day(
-    name: str, frame: pl.DataFrame, days: Collection[date], fresh_day: date
+    name: str, frame: pl.DataFrame, days: Collection[date], fresh_day: date | None
 ) -> dict[date, Profile]:
     """Profile the rows that arrived on each of `days`; a day without rows gets a profile of none.
 
     Parameters
     ----------
     frame : of `arrivals`.
-    fresh_day : yesterday, the only day whose values of a changing table are those it arrived with.
+    fresh_day : yesterday, the only day whose values of a changing table are those it arrived with; None in
+        hindsight, where there is no such day.
     """
     wanted = frame.filter(pl.col("day").is_in(list(days)))
     parts = {key[0]: part for key, part in wanted.partition_by("day", as_dict=True, include_key=True).items()}
@@ -119,9 +115,9 @@ def watch_arrivals(
             try:
                 state, found = check_integrity(state, table, known, day, holidays, recounted)
             except ValueError as error:
+                state, found = carry_over(state, day)
                 if day == listed[-1]:
                     notes.append(str(error))
-                continue
             readings += found if day == listed[-1] else [one for one in found if one.is_page]
         new_states[table] = state
     return Watched(new_states, _one_per_cause(readings), notes)

@@ -25,15 +25,18 @@ def vanished_check(past: Past, recounted: Mapping[date, int]) -> Check:
     return Check("vanished", "", p_value, share, VANISHED_FLOOR, words, {"share": share}, sets_needed=1)
 
 
-def volume_check(past: Past, current: Past, day: date, holidays: frozenset[date]) -> Check | None:
+def volume_check(
+    past: Past, current: Past, day: date, holidays: frozenset[date], broken: frozenset[date]
+) -> Check | None:
     """Compare rows with those of the same weekdays; half as many or twice as many is large.
 
     The day alone, or as many days up to it as usually bring `MIN_ROWS`. None if a holiday is among them or
-    nothing comparable is left.
+    nothing comparable is left: neither holidays nor `broken` days say what is usual.
     """
     rows = {when: one.rows for when, one in past.items()}
     first, last = min(rows), max(rows)
-    counted = {when: rows.get(when, 0) for when in days_between(first, last) if when not in holidays}
+    unusual = holidays | broken
+    counted = {when: rows.get(when, 0) for when in days_between(first, last) if when not in unusual}
     for span in range(1, LONGEST_WINDOW + 1):
         like = _like_windows(counted, day, span)
         if like and sum(like) >= MIN_ROWS * len(like):

@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.monitors.integrity import IntegrityState, check_integrity
-from flows.monitors.profile import Profile, bin_value, merge, profile, quantile_bin
+from flows.monitors.arrivals import watch_arrivals
+from flows.monitors.integrity import check_integrity
+from flows.monitors.integrity_state import ACCEPT_AFTER_DAYS, KEPT_DAYS, Incident, IntegrityState, Standing
+from flows.monitors.profile import Profile, bin_value, count_only, merge, profile, quantile_bin
 
 START = date(2025, 1, 6)
 WEEKDAYS = np.array([1.15, 1.2, 1.2, 1.1, 0.95, 0.35, 0.3])
@@ -34,9 +36,13 @@ def world(n_days, seed=0, mean=80):
     return {day: table(rng, int(rng.poisson(rate))) for day, rate in zip(days, rates, strict=True)}
 
 
-def nights(tables, first, holidays=frozenset()):
-    """Run every night from the index `first` on; returns all readings that are alarms, by day."""
+def nights(tables, first, holidays=frozenset(), left_out=()):
+    """Run T1 from the index `first` on; returns all readings that are alarms, by day.
+
+    Of days without a night of their own, `left_out`, rows were counted later.
+    """
     profiles = [profile(frame, day) for day, frame in tables.items()]
+    profiles = [count_only(one) if date.fromisoformat(one.day) in left_out else one for one in profiles]
     state, alarms = IntegrityState(), {}
     for index in range(first, len(profiles)):
         day = date.fromisoformat(profiles[index].day)
@@ -115,6 +121,8 @@ def test_a_fault_is_an_alarm_the_first_night_and_one_page(subject, fault, words)
     assert listed[subject].words.startswith("lead: ")
     assert listed[subject].words.endswith("since 18 February 2025")
     assert pages(alarms).count(subject) == 1
+    nightly = [subject in {reading.subject for reading in found} for found in alarms.values()]
+    assert nightly[5:] == [True] * len(nightly[5:]), "a Sunday with few rows is no repair"
 
 
 def test_schema_pages_at_once_and_noise_is_confirmed_first():
@@ -132,6 +140,117 @@ def test_one_odd_upload_blocks_a_night_but_pages_nobody():
     alarms = nights(tables, 38)
     assert [r.subject for r in alarms[day]] == ["null_share lead.industry"]
     assert pages(alarms) == []
+
+
+NULL = "null_share lead.industry"
+
+
+def all_null(frame):
+    return frame.with_columns(industry=pl.lit(None, pl.String))
+
+
+@pytest.mark.parametrize("left_out", [[1], [3], [5, 6], [1, 3, 5, 7, 9, 11]])
+def test_days_that_cannot_be_checked_neither_end_nor_confirm_an_alarm(left_out):
+    tables = world(57, mean=200)
+    days = list(tables)
+    for day in days[43:]:
+        tables[day] = all_null(tables[day])
+    unchecked = [days[43 + k] for k in left_out]
+    alarms = nights(tables, 38, left_out=unchecked)
+    assert pages(alarms) == [NULL]
+    third = [day for day in days[43:] if day not in unchecked][2]
+    assert [reading.subject for reading in alarms[third] if reading.is_page] == [NULL]
+    for day in days[43:]:
+        (one,) = alarms[day]
+        assert one.details["since"] == str(days[43])
+        assert one.statistic <= one.threshold
+        assert ("could not be checked" in one.words) == (day in unchecked)
+        assert one.words.startswith("lead: industry is missing in 100 % of rows")
+
+
+def test_a_feed_that_stops_before_holidays_is_one_page():
+    tables = world(56)
+    days = list(tables)
+    for day in days[43:]:
+        tables[day] = tables[day].clear()
+    alarms = nights(tables, 38, holidays=frozenset(days[45:49]))
+    assert pages(alarms) == ["volume lead"]
+    assert all(alarms[day] for day in days[43:])
+
+
+def test_a_table_that_cannot_be_judged_keeps_its_alarms_for_a_month():
+    profiles = {day: profile(frame, day) for day, frame in world(10).items()}
+    day = max(profiles)
+    for age, stands in ((ACCEPT_AFTER_DAYS - 1, True), (ACCEPT_AFTER_DAYS, False)):
+        since = (day - timedelta(days=age)).isoformat()
+        old = {"standing": {NULL: {"since": since, "sets": 3, "counted_on": since, "is_paged": True}}}
+        state = IntegrityState.from_dict(old)  # as nights wrote it that knew of no incidents
+        found = watch_arrivals({"lead": state}, {"lead": profiles}, {"lead": {}}, [day], ())
+        assert "are too few" in found.notes[0]
+        assert [(one.subject, one.is_alarm, one.is_page) for one in found.readings] == [
+            (NULL, True, False)
+        ] * stands
+        assert list(found.states["lead"].standing) == [NULL] * stands
+
+
+def test_rows_that_vanished_are_not_back_because_a_night_was_left_out():
+    tables = world(45)
+    profiles = {day: profile(frame, day) for day, frame in tables.items()}
+    days, halved = list(profiles), {day: frame.height // 2 for day, frame in tables.items()}
+    first = watch_arrivals({}, {"lead": profiles}, {"lead": halved}, [days[42]], ())
+    second = watch_arrivals(first.states, {"lead": profiles}, {"lead": halved}, days[43:], ())
+    paged = [[one.subject for one in found.readings if one.is_page] for found in (first, second)]
+    assert paged == [["vanished lead"], []]
+    assert second.states["lead"].standing["vanished lead"].since == str(days[42])
+
+
+@pytest.mark.parametrize(
+    ("subject", "fault", "length"),
+    [
+        (
+            "null_share lead.lead_source",
+            lambda f: f.with_columns(lead_source=pl.lit(None, pl.String)),
+            3,
+        ),
+        (
+            "new_levels lead.lead_source",
+            lambda f: f.with_columns(pl.col("lead_source").str.to_uppercase()),
+            4,
+        ),
+        ("volume lead", lambda f: f.clear(), 4),
+    ],
+)
+@pytest.mark.parametrize("gap", [14, 28])
+def test_a_fault_that_was_repaired_is_seen_again(subject, fault, length, gap):
+    tables = world(63 + gap + length)
+    days = list(tables)
+    for start in (63, 63 + gap):  # Mondays
+        for day in days[start : start + length]:
+            tables[day] = fault(tables[day])
+    alarms = nights(tables, 58)
+    assert pages(alarms) == [subject] * 2
+    for start in (63, 63 + gap):  # Mondays
+        assert all(subject in {one.subject for one in alarms[d]} for d in days[start : start + length])
+
+
+def test_only_what_was_paged_and_repaired_is_an_incident_and_for_as_long_as_it_matters():
+    since = START.isoformat()
+    alarms = {name: Standing(since, 3, since, name == "paged") for name in ("paged", "odd")}
+    repaired = START + timedelta(days=4)
+    state = IntegrityState(alarms).after({}, alarms, repaired)
+    assert state == IntegrityState({}, (Incident("paged", since, "2025-01-09"),))
+    assert state.incident_days == {START + timedelta(days=k) for k in range(4)}
+    assert state.after({}, (), repaired + timedelta(days=KEPT_DAYS - 2)) == state
+    assert state.after({}, (), repaired + timedelta(days=KEPT_DAYS - 1)) == IntegrityState()
+    accepted = START + timedelta(days=ACCEPT_AFTER_DAYS)
+    assert IntegrityState(alarms).after({}, alarms, accepted) == IntegrityState()
+
+
+def test_an_alarm_that_nobody_was_told_of_waits_a_week_for_its_confirmation():
+    since = START.isoformat()
+    state = IntegrityState({"volume lead": Standing(since, 1, since, is_paged=False)})
+    stands = [len(state.unchecked((), START + timedelta(days=k))) for k in (1, 7, 8)]
+    assert stands == [1, 1, 0]
 
 
 def test_nothing_arriving_is_seen_even_without_a_profile():

@@ -16,6 +16,7 @@ from features.build import build
 from features.matrix import NOT_FEATURES, fit_encoding, to_matrix
 from features.spine import spine
 from flows.adapters.database import Database
+from flows.adapters.migrations import set_clock
 from flows.adapters.score_history import first_scores, published_dates, scores_of_dates
 from flows.adapters.settings import Settings
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
@@ -59,6 +60,16 @@ def copied(connection: psycopg.Connection, table: str) -> str:
         f"INSERT INTO scoring.{table} (model_key, {kept}) SELECT 'gaps', {kept} FROM scoring.{table}"
         " WHERE model_key = 'falling'"
     )
+
+
+@pytest.fixture(scope="module")
+def database(database: Database) -> Database:
+    """The module's database with a source whose clock stands at the first day: no night is of the past."""
+    with database.connect() as connection:
+        connection.execute(
+            "INSERT INTO leadscore.source (adapter, checksum, clock) VALUES ('frames', '', %s)", [day(0)]
+        )
+    return database
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +247,58 @@ def test_broken_data_in_a_night_of_the_past_tells_nobody(database, tidy, key):
     assert stored(database, key)["page"] == []
     later = [row for row in before if row[0] == day(first + 5)]
     assert [row for row in stored(database, key)["state"] if row[0] == day(first + 5)] == later
+
+
+def test_a_page_outlasts_a_night_that_was_left_out(database, tidy, key):
+    world, settings, first = broken(tidy, "null"), settings_of(key), QUIET_NIGHTS[-1] + 1
+    for n in (first, first + 1, first + 2, first + 4):
+        found = watch_data(database, settings, world.at(n), day(n))
+        assert found.blocked
+    (page,) = stored(database, key)["page"]
+    assert (page[0], page[-1]) == ("T1 null_share lead.industry", True)
+    watch_data(database, settings, tidy.at(first + 5), day(first + 5))
+    (page,) = stored(database, key)["page"]
+    assert not page[-1], "and ends with the alarm"
+
+
+@pytest.fixture
+def today(database: Database) -> Iterator[int]:
+    """The night after the quiet ones, at which the source's clock stands for one test."""
+    n = QUIET_NIGHTS[-1] + 1
+    set_clock(database, day(n))
+    yield n
+    set_clock(database, day(0))
+
+
+def rows_of_leads(database: Database, key: str) -> dict[date, Any]:
+    """The profiles that T1 keeps of leads, by night."""
+    states = stored(database, key)["state"]
+    return {night: state for night, monitor, state in states if monitor == "T1 rows lead"}
+
+
+def test_what_a_fresh_night_saw_of_leads_is_not_overwritten_in_hindsight(database, tidy, key, today):
+    filled = tidy.sources.lead.with_columns(industry=pl.lit("retail"))
+    late = replace(tidy, sources=replace(tidy.sources, lead=filled))
+    before = rows_of_leads(database, key)
+    assert before[day(today - 1)]["nulls"]["industry"] > 0
+    found = watch_data(database, settings_of(key), late.at(today - 1), day(today - 1))
+    assert found.blocked is None
+    assert rows_of_leads(database, key) == before
+    watch_data(database, settings_of(key), late.at(today), day(today))
+    watch_data(database, settings_of(key), tidy.at(today), day(today))
+    assert rows_of_leads(database, key)[day(today)]["nulls"]["industry"] > 0, "a night of today may be rerun"
+
+
+@pytest.mark.parametrize("is_replay", [False, True])
+def test_nights_of_the_past_count_leads_but_a_replay_compares_what_they_hold(
+    database, tidy, request, today, is_replay
+):
+    name = request.node.name
+    for n in (today - 2, today - 1, today):
+        watch_data(database, settings_of(name), tidy.at(n), day(n), tells=not is_replay)
+    has_values = {night: bool(state["nulls"]) for night, state in rows_of_leads(database, name).items()}
+    expected = {day(today - 2): is_replay, day(today - 1): is_replay, day(today): True}
+    assert {night: has_values[night] for night in expected} == expected
 
 
 def test_rows_that_vanish_are_told_at_once(database, tidy, key):
