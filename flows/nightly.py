@@ -81,6 +81,7 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
         champion = load_champion(night)
         scores = score(night, sources, champion)
         publish_scores(night, sources, scores, champion)
+        follow(night, champion)
         return night_report.finish(night, sources, champion, scores, None, memory)
 
 
@@ -274,9 +275,9 @@ def score_and_publish(night: Night, sources: Sources, champion: Champion) -> tup
             raise
         promotion.abandon(night.database, night.registry, champion.promotion, [str(error)])
         night.warnings.append(f"version {champion.version.version} is not promoted: {error}")
-        scores = score(night, sources, kept)
-        publish_scores(night, sources, scores, kept)
-        return kept, scores
+        champion, scores = kept, score(night, sources, kept)
+        publish_scores(night, sources, scores, champion)
+    follow(night, champion)
     return champion, scores
 
 
@@ -310,10 +311,18 @@ def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champio
             make_current=is_newest,
             also=promotion.in_force(promoted),
         )
-        if promoted is not None:
-            promotion.complete(night.database, night.registry, night.settings.model_key, promoted)
-        if is_newest and champion is not None:
-            model_in_force.keep_copy(night.settings, champion.model, champion.version.run_id)
+
+
+@task(name="follow", **OUTSIDE)
+def follow(night: Night, champion: Champion) -> None:
+    """Let the registry follow a promotion whose scores are in force, and keep a copy of the model.
+
+    Apart from the publication, so that a retry of one does not repeat the other; again is harmless.
+    """
+    if champion.promotion is not None:
+        promotion.complete(night.database, night.registry, night.settings.model_key, champion.promotion)
+    if not (night.is_past or night.is_replay):
+        model_in_force.keep_copy(night.settings, champion.model, champion.version.run_id)
 
 
 @task(name="judge", cache_policy=NO_CACHE)

@@ -47,8 +47,8 @@ def repair(database: Database, registry: Registry, model_key: str) -> str | None
 
 def _without(database: Database, model_key: str, decision: Decision, error: RegistryError) -> str:
     """Go back to the champion that still is one: the version in force has been lost since."""
-    before, state = decision.champion_before, decisions.ABANDONED
-    ending = decisions.ending(decision.decision_id, state, before, [f"the registry has lost it: {error}"])
+    before = decision.champion_before
+    ending = decisions.ending_lost(decision.decision_id, before, [f"the registry has lost it: {error}"])
     put_back = score_runs.put_back_scores_of(database, model_key, str(before), also=[ending])
     scores = "and rescores with the next night" if put_back is None else f"with its scores of {put_back[1]}"
     return (

@@ -56,6 +56,8 @@ def publish(
     The rows go by COPY into a staging table of this session, where checks read them. One transaction then
     writes them beside the earlier runs, replaces their date in the history and moves the pointer: readers
     see the old night or the new one. A process killed anywhere leaves no trace; a rerun replaces its date.
+    A run that is published already stays as it is: a retry cannot know whether the commit went through when
+    its answer was lost.
 
     Parameters
     ----------
@@ -113,12 +115,9 @@ def _write(
             clock.lap("check")
         with connection.begin():
             connection.execute(score_tables.lock(f"publish {run.model_key}"))
-            _replace(connection, run, frame, before)
-            if make_current:
-                connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
-                connection.execute(score_tables.notify_published(run.run_id))
-            for statement in also:
-                connection.execute(statement)
+            if not connection.scalar(score_tables.is_published(run.run_id)):
+                _replace(connection, run, frame, before)
+                _put_in_force(connection, run, make_current, also)
         clock.lap("publish")
 
 
@@ -172,6 +171,16 @@ def _replace(connection: sa.Connection, run: Run, frame: pl.DataFrame, before: N
         model_version=frame["model_version"][0],
         checks=score_checks.names(),
     )
+
+
+def _put_in_force(
+    connection: sa.Connection, run: Run, make_current: bool, also: Sequence[sa.Executable]
+) -> None:
+    if make_current:
+        connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
+        connection.execute(score_tables.notify_published(run.run_id))
+    for statement in also:
+        connection.execute(statement)
 
 
 def _tidy(database: Database, run: Run) -> None:

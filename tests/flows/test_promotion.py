@@ -286,6 +286,22 @@ def test_a_refused_challenger_is_kept_to_look_at_with_every_input(database, regi
     assert decisions.last_search(database, KEY) == date(2026, 5, 2)
 
 
+def test_a_retry_of_a_publication_that_went_through_keeps_the_promotion(database, registry, model):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    pending = promotion.intend(database, KEY, challenge(2, first, second))
+    run = score_runs.start_run(database, KEY, date(2026, 5, 2))
+    for _ in range(2):
+        publish(database, run, scores(second), also=promotion.in_force(pending))
+    with pytest.raises(RuntimeError, match="in force"):
+        promotion.abandon(database, registry, pending, ["refused"])
+    for _ in range(2):
+        promotion.complete(database, registry, KEY, pending)
+    assert champion_and_scores(database, registry) == (second, second)
+    last = decisions.newest(database, KEY)[0]
+    assert (last.state, last.champion_after) == (decisions.DONE, second)
+
+
 def test_one_promotion_at_a_time_is_under_way(database, registry):
     from sqlalchemy.exc import IntegrityError
 
