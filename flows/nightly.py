@@ -68,9 +68,10 @@ def nightly(as_of: date | None = None) -> Summary:
 def training(as_of: date | None = None) -> dict[str, Any]:
     """Train and register a model whether it is due or not; the published scores stay."""
     with open_night(as_of, records_run=False) as night:
+        night.warn_if_past()
         champion = train_model(night, read(night))
         promotion.settle(night.database, night.registry, night.settings.model_key, champion.promotion)
-        return night_report.training_summary(night, champion)
+        return night_report.training_summary(night, champion) | {"warnings": night.warnings}
 
 
 @flow(name="score", persist_result=False)
