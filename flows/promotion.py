@@ -98,11 +98,20 @@ def in_force(decision: Decision | None) -> list[sa.Executable]:
 
 
 def settle(database: Database, registry: Registry, model_key: str, decision: Decision | None) -> None:
-    """Put a pending promotion in force without scores: the next night scores with it."""
+    """Put a pending promotion in force without scores: the next night scores with it.
+
+    Raises
+    ------
+    RuntimeError : it waits no more; the champion stays.
+    """
     if decision is None:
         return
     with database.begin(score_runs.ROLE) as connection:
-        connection.execute(decisions.put_in_force(decision.decision_id))
+        if connection.execute(decisions.put_in_force(decision.decision_id)).rowcount != 1:
+            raise RuntimeError(
+                f"version {decision.challenger} is not promoted: another command has ended decision"
+                f" {decision.decision_id} while this one had lost its lock; the champion stays; run again"
+            )
     complete(database, registry, model_key, decision)
 
 

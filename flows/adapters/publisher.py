@@ -66,12 +66,14 @@ def publish(
     expected_rows : how many leads had to be scored; a different number of rows is refused.
     limits : bounds against the night before.
     make_current : move the pointer; False only files the scores (a date in the past).
-    also : statements for the same transaction: what comes into force with these scores, or not at all.
+    also : statements for the same transaction: what comes into force with these scores, or not at all. Each
+        changes one row; where one finds none, another command has ended what was to come into force.
 
     Raises
     ------
     PublicationRefusedError : no rows, unknown or missing columns, values of the wrong type, a check failed.
-    PublicationFailedError : the disk is full, the connection broke, or the like.
+    PublicationFailedError : the disk is full, the connection broke, what was to come into force with these
+        scores has been ended by another command, or the like.
     """
     _check_columns(scores)
     frame, clock = _complete(run, scores), _Clock()
@@ -180,7 +182,11 @@ def _put_in_force(
         connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
         connection.execute(score_tables.notify_published(run.run_id))
     for statement in also:
-        connection.execute(statement)
+        if connection.execute(statement).rowcount != 1:
+            raise PublicationFailedError(
+                "the promotion waiting for these scores was ended by another command, while"
+                " this one had lost its lock; the scores in force are untouched; run again"
+            )
 
 
 def _tidy(database: Database, run: Run) -> None:

@@ -17,7 +17,7 @@ from flows import promotion
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
 from flows.adapters.decisions import Decision, Pair
-from flows.adapters.publisher import publish
+from flows.adapters.publisher import PublicationFailedError, publish
 from flows.adapters.registry import CHALLENGER, CHAMPION, Registry, RegistryError, open_registry
 from flows.adapters.run_files import RunRecord
 from flows.adapters.score_storage import KEPT_RUNS
@@ -300,6 +300,23 @@ def test_a_retry_of_a_publication_that_went_through_keeps_the_promotion(database
     assert champion_and_scores(database, registry) == (second, second)
     last = decisions.newest(database, KEY)[0]
     assert (last.state, last.champion_after) == (decisions.DONE, second)
+
+
+def test_a_promotion_that_another_command_ended_is_not_published(database, registry, model):
+    """The night had lost its lock, and its promotion looked like one that a crash had left."""
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    pending = promotion.intend(database, KEY, challenge(2, first, second))
+    run = score_runs.start_run(database, KEY, date(2026, 5, 2))
+    promotion.repair(database, registry, KEY)
+    with pytest.raises(PublicationFailedError, match="was ended by another command, while"):
+        publish(database, run, scores(second), also=promotion.in_force(pending))
+    with pytest.raises(RuntimeError, match=f"version {second} is not promoted: another command"):
+        promotion.settle(database, registry, KEY, pending)
+    assert champion_and_scores(database, registry) == (first, first)
+    assert filed(database, 2) == []
+    last = decisions.newest(database, KEY)[0]
+    assert (last.state, last.champion_after) == (decisions.ABANDONED, first)
 
 
 def test_one_promotion_at_a_time_is_under_way(database, registry):
