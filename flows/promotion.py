@@ -63,7 +63,7 @@ def complete(database: Database, registry: Registry, model_key: str, decision: D
         raise ValueError(f"decision {decision.decision_id} names no version to promote")
     if decision.kind == "roll_back":
         version = registry.rollback(decision.cause, decision.challenger)
-        decisions.end_pair(database, model_key, "roll_back")
+        _turn_back(database, registry, model_key, version.version)
     else:
         version = registry.promote(decision.challenger, decision.cause)
         _follow(database, model_key, decision)
@@ -161,14 +161,18 @@ def roll_back(
     -------
     the champion, and the run and date of its scores, now in force; None where none of them are kept: then the
     published ones stay until the next night.
+
+    Raises
+    ------
+    RegistryError : `to` is no earlier champion, or there is none.
     """
     unfinished = decisions.in_state(database, model_key, decisions.IN_FORCE)
     repair(database, registry, model_key)
-    if unfinished is not None and unfinished.kind == "roll_back" and unfinished.challenger is not None:
-        version = unfinished.challenger  # stopped between its two steps: going back twice is not meant
+    version = None if unfinished is None or unfinished.kind != "roll_back" else unfinished.challenger
+    if version is not None and to in (None, version):  # stopped between its two steps: once back is meant
         return registry.show(version), score_runs.put_back_scores_of(database, model_key, str(version))
     history = registry.champion_history()
-    earlier = registry.previous_champion() if to is None else to
+    earlier = registry.earlier_champion(to)
     decision = Decision(
         as_of,
         "roll_back",
@@ -197,6 +201,15 @@ def _follow(database: Database, model_key: str, decision: Decision) -> None:
     if pair is None or is_old or (is_new and pair.in_use != decision.challenger):
         pair = Pair(decision.challenger, decision.champion_before, decision.as_of)
     decisions.keep_pair(database, model_key, "roll_back", replace(pair, in_use=decision.challenger))
+
+
+def _turn_back(database: Database, registry: Registry, model_key: str, champion: int) -> None:
+    """Go on watching a promotion where only a refit of it is taken back; the champion is its refit before."""
+    pair = decisions.pair_of(database, model_key, "roll_back")
+    if pair is not None and pair.other in registry.champion_history()[:-1]:
+        decisions.keep_pair(database, model_key, "roll_back", replace(pair, in_use=champion))
+    else:
+        decisions.end_pair(database, model_key, "roll_back")
 
 
 def _end_shadow(database: Database, registry: Registry, model_key: str) -> None:

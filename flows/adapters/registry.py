@@ -233,26 +233,30 @@ class Registry:
         history = self.champion_history()
         if history and to == history[-1]:
             return self.show(history[-1])
-        earlier = self._earlier_champions()
-        if to is not None and to not in earlier:
-            known = ", ".join(map(str, earlier))
-            raise RegistryError(f"version {to} of {self.model_name} was no champion; earlier ones: {known}")
-        kept = earlier if to is None else earlier[: earlier.index(to) + 1]
-        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(kept[-1]))
-        self._write_history(kept)
-        for version in history[history.index(kept[-1]) + 1 :]:
+        chosen = self.earlier_champion(to)
+        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(chosen))
+        self._write_history(history[: history.index(chosen) + 1])
+        for version in history[history.index(chosen) + 1 :]:
             self._explain(version, "rolled_back", reason)
-        return self.show(kept[-1])
+        return self.show(chosen)
 
-    def previous_champion(self) -> int:
+    def earlier_champion(self, to: int | None = None) -> int:
         """Return the version that `rollback` would go back to.
+
+        Parameters
+        ----------
+        to : which one; None takes the previous one.
 
         Raises
         ------
         RegistryError
-            If there is no earlier champion whose version still exists.
+            If there is no such earlier champion whose version still exists.
         """
-        return self._earlier_champions()[-1]
+        earlier = self._earlier_champions()
+        if to is not None and to not in earlier:
+            known = ", ".join(map(str, earlier))
+            raise RegistryError(f"version {to} of {self.model_name} was no champion; earlier ones: {known}")
+        return earlier[-1] if to is None else to
 
     def champion_history(self) -> list[int]:
         """Champions in order of promotion, today's last, without those rolled back; empty without any."""

@@ -47,7 +47,7 @@ def shared(settings, database: Database) -> Registry:
 @pytest.fixture
 def registry(shared: Registry, database: Database, request: pytest.FixtureRequest) -> Iterator[Registry]:
     """A registered model of this test's own, and empty tables."""
-    yield Registry(shared.tracking_uri, shared.artifact_root, request.node.name[:60])
+    yield Registry(shared.tracking_uri, shared.artifact_root, request.node.name[-60:].replace(".", " "))
     with database.connect(autocommit=True) as connection:
         connection.execute(
             "TRUNCATE scoring.lead_score_published, scoring.lead_score_history, scoring.score_pointer,"
@@ -325,6 +325,26 @@ def test_one_promotion_at_a_time_is_under_way(database, registry):
     promotion.intend(database, KEY, challenge(1, None, 1))
     with pytest.raises(IntegrityError, match="decision_one_under_way"):
         promotion.intend(database, KEY, challenge(1, None, 2))
+
+
+def test_taking_back_a_refit_goes_on_watching_the_promotion(database, registry, model):
+    """Of champion 1 by another recipe, by 2, which 3 and 4 are refits of."""
+    first, second, third, fourth = (logged(registry, model) for _ in range(4))
+    for day, version in enumerate((first, second, third, fourth), start=1):
+        night(database, registry, day, version)
+    pair = replace(decisions.pair_of(database, KEY, "roll_back"), state={"weeks": 2}, e_value=7.0)
+    assert (pair.in_use, pair.other) == (fourth, first)
+    decisions.keep_pair(database, KEY, "roll_back", pair)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "a bad fit")
+    assert decisions.pair_of(database, KEY, "roll_back") == replace(pair, in_use=third)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "another", to=second)
+    assert decisions.pair_of(database, KEY, "roll_back") == replace(pair, in_use=second)
+    with pytest.raises(RegistryError, match=f"version {fourth} .* was no champion; earlier ones: {first}"):
+        promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "forward", to=fourth)
+    assert champion_and_scores(database, registry) == (second, second)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "the recipe")
+    assert champion_and_scores(database, registry) == (first, first)
+    assert decisions.pair_of(database, KEY, "roll_back") is None
 
 
 def test_five_old_champions_can_return_each_with_its_scores(database, registry, model):
