@@ -161,9 +161,18 @@ def probabilities(model: LeadModel, open_leads: OpenLeads) -> np.ndarray:
 
 def can_score(night: "Night", open_leads: OpenLeads, model: LeadModel) -> bool:
     """Whether a model knows nothing of tonight's future, and has tonight's label and columns."""
-    if model.training_range.as_of > night.as_of or model.label_definition != night.label:
-        return False
-    return model.can_score(open_leads.of(model))
+    return why_unable(night, open_leads, model) is None
+
+
+def why_unable(night: "Night", open_leads: OpenLeads, model: LeadModel) -> str | None:
+    """Say why a model must not score tonight, or None."""
+    trained = model.training_range.as_of
+    if trained > night.as_of:
+        return f"it was trained as of {trained} and knows what came after {night.as_of}"
+    if model.label_definition != night.label:
+        return "the definition of the label has changed since it was trained"
+    misfits = model.encoding.misfits(open_leads.of(model))
+    return f"tonight's leads lack, or have in another kind, {', '.join(misfits)}" if misfits else None
 
 
 def _decision(

@@ -28,7 +28,7 @@ from flows.adapters.source_frames import KEYS as FRAME_KEYS
 from flows.adapters.source_reader import check_contract, read_sources
 from flows.adapters.worklist import copy_facts, exclusion_rules
 from flows.challenger import Challenge, refit
-from flows.champion import Champion, can_score, register, why_due
+from flows.champion import Champion, can_score, register, why_due, why_unable
 from flows.dataset import history
 from flows.evaluation import Evaluation, evaluate
 from flows.first_nights import FirstNight
@@ -41,7 +41,7 @@ from flows.scoring import NO_SCORES, score_open_leads
 from flows.search import search_for_alarms
 from flows.succession import end_of_shadow, review
 from flows.training import TooFewConversionsError, Trained
-from flows.watch import watch_night
+from flows.watch import watch_data, watch_night
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,16 @@ def nightly(as_of: date | None = None) -> Summary:
 
 @flow(name="train", persist_result=False)
 def training(as_of: date | None = None) -> dict[str, Any]:
-    """Train and register a model whether it is due or not; the published scores stay."""
+    """Train and register a model whether it is due or not; the published scores stay.
+
+    It meets the same gate as a night's, the monitor of the data among it.
+    """
     with open_night(as_of, records_run=False) as night:
         night.warn_if_past()
-        champion = train_model(night, read(night))
+        sources = read(night)
+        watched = watch_data(night.database, night.settings, sources, night.as_of)
+        night.integrity = watched.holds_back
+        champion = train_model(night, sources)
         promotion.settle(night.database, night.registry, night.settings.model_key, champion.promotion)
         return night_report.training_summary(night, champion) | {"warnings": night.warnings}
 
@@ -80,6 +86,7 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
     with PeakMemory() as memory, open_night(as_of) as night:
         sources = read(night)
         champion = load_champion(night)
+        _refuse_unable(night, sources, champion)
         scores = score(night, sources, champion)
         publish_scores(night, sources, scores, champion)
         follow(night, champion)
@@ -207,6 +214,16 @@ def load_champion(night: Night) -> Champion:
     if champion is None:
         raise LookupError("there is no champion yet: run `leadscore nightly` or `leadscore train` first")
     return champion
+
+
+def _refuse_unable(night: Night, sources: Sources, champion: Champion) -> None:
+    """Refuse to score with a champion that knows tonight's future, or has another label or other columns."""
+    why = why_unable(night, night.open_leads(sources), champion.model)
+    if why is not None:
+        raise LookupError(
+            f"the champion (version {champion.version.version}) cannot score {night.as_of}: {why}; run"
+            " `leadscore nightly`, which trains where it has to"
+        )
 
 
 def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> str | None:

@@ -248,6 +248,15 @@ def test_an_earlier_date_is_filed_without_touching_what_is_in_force(settings, si
     assert str(champion.version) == first["model_version"]
 
 
+def test_a_champion_does_not_score_a_date_whose_future_it_has_learnt(settings, simulated, first):
+    past = CLOCK - timedelta(days=30)
+    query = "SELECT count(*) FROM scoring.lead_score_history WHERE as_of_date = %s AND model_version = %s"
+    with pytest.raises(LookupError, match=f"trained as of {CLOCK} and knows what came after {past}"):
+        run_scoring(settings, simulated, past, Progress())
+    with simulated.connect() as connection:
+        assert connection.execute(query, [past, first["model_version"]]).fetchone() == (0,)
+
+
 def test_too_few_conversions_keep_the_champion(settings, simulated, first):
     later = CLOCK + timedelta(days=1)
     strict = settings.model_copy(update={"min_train_positives": 2000})
@@ -289,7 +298,7 @@ def test_a_champion_with_other_columns_is_refused_by_score_and_replaced_by_a_nig
     foreign = registry.log_run(other, RunRecord("other columns", {}, {}, "0" * 64))
     registry.promote(foreign.version, "test")
     before = published(simulated)
-    with pytest.raises(ValueError, match="activity_gone_30d"):
+    with pytest.raises(LookupError, match="in another kind, activity_gone_30d"):
         run_scoring(settings, simulated, CLOCK + timedelta(days=1), Progress())
     assert published(simulated).equals(before)
     with simulated.connect(autocommit=True) as connection:
