@@ -268,7 +268,7 @@ class Registry:
         is_known = int(champion) in history
         return [*history[: history.index(int(champion)) if is_known else None], int(champion)]
 
-    def prune(self, keep: Collection[int], before: date, most: int) -> list[int]:
+    def prune(self, keep: Collection[int], before: date, most: int, n_former: int = 0) -> list[int]:
         """Delete versions trained as of an earlier day, oldest first; their runs and metrics stay.
 
         Files go first: a version that a crash leaves without them is deleted the next time.
@@ -277,6 +277,7 @@ class Registry:
         ----------
         keep : versions that stay, whatever their age; so do those with an alias.
         most : how many are deleted at once.
+        n_former : how many of the champions before today's stay.
 
         Returns
         -------
@@ -285,10 +286,17 @@ class Registry:
         Raises
         ------
         RegistryError
-            If the store does not let them go.
+            If the store cannot be asked, or does not let them go.
         """
         from mlflow.exceptions import MlflowException
 
+        try:
+            former = self.champion_history()[-1 - n_former :]
+            return self._prune({*keep, *former}, before, most)
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"old versions of {self.model_name} cannot be deleted: {error}") from error
+
+    def _prune(self, keep: Collection[int], before: date, most: int) -> list[int]:
         oldest = self._client.search_model_versions(
             f"name = '{self.model_name}'",
             max_results=len(keep) + len(self._aliases()) + most,
@@ -300,11 +308,8 @@ class Registry:
             for one in self._with_runs(oldest)
             if one.version not in keep and not one.aliases and _trained_on(one) < before
         ][:most]
-        try:
-            for version in gone:
-                self._delete(stored[version])
-        except (MlflowException, OSError) as error:
-            raise RegistryError(f"old versions of {self.model_name} cannot be deleted: {error}") from error
+        for version in gone:
+            self._delete(stored[version])
         return gone
 
     def _delete(self, stored: "StoredVersion") -> None:

@@ -436,6 +436,24 @@ def test_versions_that_nothing_can_need_again_go(settings, database, registry, m
     assert champion_and_scores(database, registry) == (3, 3)
 
 
+@pytest.mark.parametrize(
+    "step", ["flows.adapters.registry.Registry.champion_history", "flows.adapters.decisions.pair_of"]
+)
+def test_tidying_that_fails_fails_no_night(settings, database, registry, monkeypatch, step):
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    lost = OperationalError("SELECT", {}, Exception("gone"))
+
+    def broken(*_: object) -> None:
+        raise MlflowException("gone") if "registry" in step else lost
+
+    monkeypatch.setattr(step, broken)
+    today = Night(settings, database, Progress(), registry, date(2026, 5, 16))
+    tidy_up(today)
+    assert "old models and scores stay until the next night" in today.warnings[0]
+
+
 def test_scores_of_long_ago_go_a_few_days_each_night(settings, database, registry, model):
     for day in range(1, 29):
         run = score_runs.start_run(database, KEY, date(2026, 5, day))
