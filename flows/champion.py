@@ -10,7 +10,7 @@ from flows import curves, gate, promotion, report_charts
 from flows.adapters import decisions
 from flows.adapters.decisions import Decision
 from flows.adapters.evidence_table import replace_evidence
-from flows.adapters.registry import CHALLENGER, ModelVersion
+from flows.adapters.registry import CHALLENGER, CHAMPION, ModelVersion
 from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
 from flows.artefact_checks import segments_of
@@ -82,7 +82,7 @@ def register(
 
     Parameters
     ----------
-    previous : the champion so far.
+    previous : the champion so far; None where there is none, or its files cannot be read.
     fallback : the same when it can score tonight, else None; the gate is milder when there is nothing to fall
         back to.
     """
@@ -97,7 +97,7 @@ def register(
     found = gate.decide(evidence, has_champion=fallback is not None)
     if night.is_past or (previous is not None and previous.model.training_range.as_of > night.as_of):
         return replace(fallback or Champion(model, version, trained), decision=found)
-    decision = _decision(night, challenge, found, previous, version)
+    decision = _decision(night, challenge, found, version)
     if not found.is_promoted and fallback is None:
         night.registry.set_alias(CHALLENGER, version.version)
         raise gate.NoUsableModelError(
@@ -179,9 +179,9 @@ def _decision(
     night: "Night",
     challenge: Challenge,
     found: gate.GateDecision,
-    previous: Champion | None,
     version: ModelVersion,
 ) -> Decision:
+    previous = night.registry.get(CHAMPION)  # its files may be lost
     is_watched = challenge.is_new_recipe and night.settings.shadow_days > 0 and previous is not None
     verdict = "refuse" if not found.is_promoted else "shadow" if is_watched else "promote"
     return Decision(
@@ -191,7 +191,7 @@ def _decision(
         state=decisions.PENDING,
         cause=challenge.cause,
         reasons=found.reasons,
-        champion_before=None if previous is None else previous.version.version,
+        champion_before=None if previous is None else previous.version,
         challenger=version.version,
         recipe=recipe_of(challenge.trained.model.recipe).as_dict(),
         is_new_recipe=challenge.is_new_recipe,

@@ -22,6 +22,7 @@ from flows.adapters.leak_rulings import deny_sensitive
 from flows.adapters.memory import PeakMemory
 from flows.adapters.night_before import night_before
 from flows.adapters.publisher import PublicationRefusedError, publish
+from flows.adapters.registry import RegistryError
 from flows.adapters.settings import Settings
 from flows.adapters.snapshot_hash import snapshot_hash
 from flows.adapters.source_frames import KEYS as FRAME_KEYS
@@ -172,8 +173,15 @@ def choose_model(night: Night, sources: Sources) -> Champion | None:
 
 @task(name="train model", cache_policy=NO_CACHE)
 def train_model(night: Night, sources: Sources) -> Champion:
-    """Train whether it is due or not, and return what the gate makes the champion."""
-    champion = night.champion
+    """Train whether it is due or not, and return what the gate makes the champion.
+
+    A champion that cannot be read is replaced as if there were none: nothing else could end that.
+    """
+    try:
+        champion = night.champion
+    except (RegistryError, ValueError) as error:
+        night.warnings.append(f"the new model is judged as a first one: {error}")
+        return _trained(night, sources, None, None, f"asked for; the champion cannot be read: {error}")
     fallback = _able(night, night.open_leads(sources), champion)
     return _trained(night, sources, champion, fallback, "asked for")
 

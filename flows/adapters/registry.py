@@ -351,7 +351,7 @@ class Registry:
             except (MlflowException, OSError) as error:
                 raise RegistryError(
                     f"files of {self.model_name} version {version} cannot be read under {source}: restore "
-                    f"them, `leadscore models rollback`, or train anew ({error})"
+                    f"them, `leadscore models rollback`, or `leadscore train` ({error})"
                 ) from error
 
     def load_champion(self) -> tuple[LeadModel, ModelVersion] | None:
