@@ -153,6 +153,8 @@ def choose_model(night: Night, sources: Sources) -> Champion | None:
         return fallback
     if fallback is not None:
         champion = fallback = review(night, sources, fallback)
+        if champion.promotion is not None:
+            return champion
         found = end_of_shadow(night, open_leads, fallback) or search_for_alarms(night, sources, fallback)
         if found is not None:
             return found

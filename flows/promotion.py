@@ -148,7 +148,6 @@ def roll_back(
     as_of: date,
     cause: str,
     to: int | None = None,
-    inputs: dict[str, object] | None = None,
 ) -> tuple[ModelVersion, tuple[int, date] | None]:
     """Make an earlier champion the champion again, with its last scores.
 
@@ -182,7 +181,6 @@ def roll_back(
         champion_before=history[-1] if history else None,
         challenger=earlier,
         champion_after=earlier,
-        inputs=inputs or {},
     )
     found = score_runs.put_back_scores_of(
         database, model_key, str(earlier), also=[decisions.insertion(model_key, decision)]
