@@ -10,7 +10,7 @@ from flows import curves, gate, promotion, report_charts
 from flows.adapters import decisions
 from flows.adapters.decisions import Decision
 from flows.adapters.evidence_table import replace_evidence
-from flows.adapters.registry import CHALLENGER, ModelVersion
+from flows.adapters.registry import CHALLENGER, CHAMPION, ModelVersion
 from flows.adapters.run_files import RunRecord
 from flows.adapters.settings import Settings
 from flows.artefact_checks import segments_of
@@ -82,7 +82,7 @@ def register(
 
     Parameters
     ----------
-    previous : the champion so far.
+    previous : the champion so far; None where there is none, or its files cannot be read.
     fallback : the same when it can score tonight, else None; the gate is milder when there is nothing to fall
         back to.
     """
@@ -97,7 +97,7 @@ def register(
     found = gate.decide(evidence, has_champion=fallback is not None)
     if night.is_past or (previous is not None and previous.model.training_range.as_of > night.as_of):
         return replace(fallback or Champion(model, version, trained), decision=found)
-    decision = _decision(night, challenge, found, previous, version)
+    decision = _decision(night, challenge, found, version)
     if not found.is_promoted and fallback is None:
         night.registry.set_alias(CHALLENGER, version.version)
         raise gate.NoUsableModelError(
@@ -161,18 +161,27 @@ def probabilities(model: LeadModel, open_leads: OpenLeads) -> np.ndarray:
 
 def can_score(night: "Night", open_leads: OpenLeads, model: LeadModel) -> bool:
     """Whether a model knows nothing of tonight's future, and has tonight's label and columns."""
-    if model.training_range.as_of > night.as_of or model.label_definition != night.label:
-        return False
-    return model.can_score(open_leads.of(model))
+    return why_unable(night, open_leads, model) is None
+
+
+def why_unable(night: "Night", open_leads: OpenLeads, model: LeadModel) -> str | None:
+    """Say why a model must not score tonight, or None."""
+    trained = model.training_range.as_of
+    if trained > night.as_of:
+        return f"it was trained as of {trained} and knows what came after {night.as_of}"
+    if model.label_definition != night.label:
+        return "the definition of the label has changed since it was trained"
+    misfits = model.encoding.misfits(open_leads.of(model))
+    return f"tonight's leads lack, or have in another kind, {', '.join(misfits)}" if misfits else None
 
 
 def _decision(
     night: "Night",
     challenge: Challenge,
     found: gate.GateDecision,
-    previous: Champion | None,
     version: ModelVersion,
 ) -> Decision:
+    previous = night.registry.get(CHAMPION)  # its files may be lost
     is_watched = challenge.is_new_recipe and night.settings.shadow_days > 0 and previous is not None
     verdict = "refuse" if not found.is_promoted else "shadow" if is_watched else "promote"
     return Decision(
@@ -182,7 +191,7 @@ def _decision(
         state=decisions.PENDING,
         cause=challenge.cause,
         reasons=found.reasons,
-        champion_before=None if previous is None else previous.version.version,
+        champion_before=None if previous is None else previous.version,
         challenger=version.version,
         recipe=recipe_of(challenge.trained.model.recipe).as_dict(),
         is_new_recipe=challenge.is_new_recipe,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
+from sqlalchemy.exc import DBAPIError
 
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import DatabaseUnavailableError
@@ -29,9 +30,9 @@ def tidy_up(night: "Night") -> None:
     before = night.as_of - timedelta(days=KEPT_DAYS)
     known = night.as_of - night.settings.maturity - timedelta(days=night.settings.history_days)
     try:
-        gone = night.registry.prune(versions_in_use(night), before, MOST_A_NIGHT)
+        gone = night.registry.prune(versions_in_use(night), before, MOST_A_NIGHT, FORMER_CHAMPIONS)
         days = drop_history(night.database, known, MOST_A_NIGHT)
-    except (RegistryError, DatabaseUnavailableError, psycopg.Error) as error:
+    except (RegistryError, DatabaseUnavailableError, DBAPIError, psycopg.Error) as error:
         night.warnings.append(f"old models and scores stay until the next night: {error}")
         return
     if gone or days:
@@ -39,12 +40,11 @@ def tidy_up(night: "Night") -> None:
 
 
 def versions_in_use(night: "Night") -> set[int]:
-    """The champion and those before it, those being compared, and those whose scores can be in force."""
+    """Those being compared, and those whose scores can be in force."""
     key = night.settings.model_key
-    former = night.registry.champion_history()[-1 - FORMER_CHAMPIONS :]
     pairs = [decisions.pair_of(night.database, key, purpose) for purpose in ("roll_back", "shadow")]
     compared = [version for pair in pairs if pair is not None for version in (pair.in_use, pair.other)]
     watched = decisions.in_state(night.database, key, decisions.SHADOW)
     shadow = [] if watched is None or watched.challenger is None else [watched.challenger]
     scored = [int(one) for one in score_runs.versions_at_hand(night.database, key) if one.isdecimal()]
-    return {*former, *compared, *shadow, *scored}
+    return {*compared, *shadow, *scored}

@@ -24,7 +24,7 @@ from flows.adapters.database import (
     open_database,
 )
 from flows.adapters.logging import configure_logging
-from flows.adapters.migrations import migrate, today
+from flows.adapters.migrations import migrate, night_date, today
 from flows.adapters.page_table import FAILED_NIGHT
 from flows.adapters.registry import Registry, open_registry
 from flows.adapters.settings import Settings
@@ -89,8 +89,23 @@ class Night:
     @cached_property
     def is_past(self) -> bool:
         """Whether a newer date is published: then this one moves neither scores in force nor champion."""
-        newest = score_runs.newest_date(self.database, self.settings.model_key)
-        return newest is not None and self.as_of < newest
+        return self.newest_published is not None and self.as_of < self.newest_published
+
+    @cached_property
+    def newest_published(self) -> date | None:
+        """The newest date whose scores are published when the night begins; None before the first."""
+        return score_runs.newest_date(self.database, self.settings.model_key)
+
+    def warn_if_past(self) -> None:
+        """Say that nobody will see what is made for a date of the past, and what to do about it."""
+        if self.is_past and not self.is_replay:
+            newest = self.newest_published
+            self.warnings.append(
+                f"filed only: scores of {newest} are newer than {self.as_of}, so sales lists and the champion"
+                f" stay as they are; where {newest} is another source's or a wrong date, begin anew by"
+                " `leadscore db reset`, or give this source a LEADSCORE_MODEL_KEY and a LEADSCORE_MODEL_NAME"
+                " of its own"
+            )
 
     def open_leads(self, sources: Sources) -> OpenLeads:
         """Tonight's open leads with their features."""
@@ -179,7 +194,7 @@ def open_night(
         exclusive(held.database, held.lock, held.patience_seconds),
     ):
         settings, database = held.settings, held.database
-        day = as_of or today(database)
+        day = night_date(database, as_of)
         registry = open_registry(settings, database)
         night = Night(settings, database, held.progress, registry, day, is_replay=held.is_replay)
         repaired = promotion.repair(database, night.registry, settings.model_key)
@@ -197,6 +212,7 @@ def recorded_run(night: Night) -> Iterator[None]:
     night.run = score_runs.start_run(night.database, night.settings.model_key, night.as_of)
     if night.run.killed:
         _warn_of_killed(night, night.run.killed)
+    night.warn_if_past()
     try:
         yield
     except BaseException as error:

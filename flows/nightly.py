@@ -22,13 +22,14 @@ from flows.adapters.leak_rulings import deny_sensitive
 from flows.adapters.memory import PeakMemory
 from flows.adapters.night_before import night_before
 from flows.adapters.publisher import PublicationRefusedError, publish
+from flows.adapters.registry import RegistryError
 from flows.adapters.settings import Settings
 from flows.adapters.snapshot_hash import snapshot_hash
 from flows.adapters.source_frames import KEYS as FRAME_KEYS
 from flows.adapters.source_reader import check_contract, read_sources
 from flows.adapters.worklist import copy_facts, exclusion_rules
 from flows.challenger import Challenge, refit
-from flows.champion import Champion, can_score, register, why_due
+from flows.champion import Champion, can_score, register, why_due, why_unable
 from flows.dataset import history
 from flows.evaluation import Evaluation, evaluate
 from flows.first_nights import FirstNight
@@ -41,7 +42,7 @@ from flows.scoring import NO_SCORES, score_open_leads
 from flows.search import search_for_alarms
 from flows.succession import end_of_shadow, review
 from flows.training import TooFewConversionsError, Trained
-from flows.watch import watch_night
+from flows.watch import watch_data, watch_night
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +67,18 @@ def nightly(as_of: date | None = None) -> Summary:
 
 @flow(name="train", persist_result=False)
 def training(as_of: date | None = None) -> dict[str, Any]:
-    """Train and register a model whether it is due or not; the published scores stay."""
+    """Train and register a model whether it is due or not; the published scores stay.
+
+    It meets the same gate as a night's, the monitor of the data among it.
+    """
     with open_night(as_of, records_run=False, told_as=None) as night:
-        champion = train_model(night, read(night))
+        night.warn_if_past()
+        sources = read(night)
+        watched = watch_data(night.database, night.settings, sources, night.as_of)
+        night.integrity = watched.holds_back
+        champion = train_model(night, sources)
         promotion.settle(night.database, night.registry, night.settings.model_key, champion.promotion)
-        return night_report.training_summary(night, champion)
+        return night_report.training_summary(night, champion) | {"warnings": night.warnings}
 
 
 @flow(name="score", persist_result=False)
@@ -79,8 +87,10 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
     with PeakMemory() as memory, open_night(as_of) as night:
         sources = read(night)
         champion = load_champion(night)
+        _refuse_unable(night, sources, champion)
         scores = score(night, sources, champion)
         publish_scores(night, sources, scores, champion)
+        follow(night, champion)
         return night_report.finish(night, sources, champion, scores, None, memory)
 
 
@@ -143,6 +153,8 @@ def choose_model(night: Night, sources: Sources) -> Champion | None:
         return fallback
     if fallback is not None:
         champion = fallback = review(night, sources, fallback)
+        if champion.promotion is not None:
+            return champion
         found = end_of_shadow(night, open_leads, fallback) or search_for_alarms(night, sources, fallback)
         if found is not None:
             return found
@@ -163,8 +175,15 @@ def choose_model(night: Night, sources: Sources) -> Champion | None:
 
 @task(name="train model", cache_policy=NO_CACHE)
 def train_model(night: Night, sources: Sources) -> Champion:
-    """Train whether it is due or not, and return what the gate makes the champion."""
-    champion = night.champion
+    """Train whether it is due or not, and return what the gate makes the champion.
+
+    A champion that cannot be read is replaced as if there were none: nothing else could end that.
+    """
+    try:
+        champion = night.champion
+    except (RegistryError, ValueError) as error:
+        night.warnings.append(f"the new model is judged as a first one: {error}")
+        return _trained(night, sources, None, None, f"asked for; the champion cannot be read: {error}")
     fallback = _able(night, night.open_leads(sources), champion)
     return _trained(night, sources, champion, fallback, "asked for")
 
@@ -205,6 +224,16 @@ def load_champion(night: Night) -> Champion:
     if champion is None:
         raise LookupError("there is no champion yet: run `leadscore nightly` or `leadscore train` first")
     return champion
+
+
+def _refuse_unable(night: Night, sources: Sources, champion: Champion) -> None:
+    """Refuse to score with a champion that knows tonight's future, or has another label or other columns."""
+    why = why_unable(night, night.open_leads(sources), champion.model)
+    if why is not None:
+        raise LookupError(
+            f"the champion (version {champion.version.version}) cannot score {night.as_of}: {why}; run"
+            " `leadscore nightly`, which trains where it has to"
+        )
 
 
 def _due(night: Night, champion: Champion | None, fallback: Champion | None) -> str | None:
@@ -274,9 +303,9 @@ def score_and_publish(night: Night, sources: Sources, champion: Champion) -> tup
             raise
         promotion.abandon(night.database, night.registry, champion.promotion, [str(error)])
         night.warnings.append(f"version {champion.version.version} is not promoted: {error}")
-        scores = score(night, sources, kept)
-        publish_scores(night, sources, scores, kept)
-        return kept, scores
+        champion, scores = kept, score(night, sources, kept)
+        publish_scores(night, sources, scores, champion)
+    follow(night, champion)
     return champion, scores
 
 
@@ -310,10 +339,18 @@ def publish_scores(night: Night, sources: Sources, scores: pl.DataFrame, champio
             make_current=is_newest,
             also=promotion.in_force(promoted),
         )
-        if promoted is not None:
-            promotion.complete(night.database, night.registry, night.settings.model_key, promoted)
-        if is_newest and champion is not None:
-            model_in_force.keep_copy(night.settings, champion.model, champion.version.run_id)
+
+
+@task(name="follow", **OUTSIDE)
+def follow(night: Night, champion: Champion) -> None:
+    """Let the registry follow a promotion whose scores are in force, and keep a copy of the model.
+
+    Apart from the publication, so that a retry of one does not repeat the other; again is harmless.
+    """
+    if champion.promotion is not None:
+        promotion.complete(night.database, night.registry, night.settings.model_key, champion.promotion)
+    if not (night.is_past or night.is_replay):
+        model_in_force.keep_copy(night.settings, champion.model, champion.version.run_id)
 
 
 @task(name="judge", cache_policy=NO_CACHE)

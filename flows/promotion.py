@@ -47,8 +47,8 @@ def repair(database: Database, registry: Registry, model_key: str) -> str | None
 
 def _without(database: Database, model_key: str, decision: Decision, error: RegistryError) -> str:
     """Go back to the champion that still is one: the version in force has been lost since."""
-    before, state = decision.champion_before, decisions.ABANDONED
-    ending = decisions.ending(decision.decision_id, state, before, [f"the registry has lost it: {error}"])
+    before = decision.champion_before
+    ending = decisions.ending_lost(decision.decision_id, before, [f"the registry has lost it: {error}"])
     put_back = score_runs.put_back_scores_of(database, model_key, str(before), also=[ending])
     scores = "and rescores with the next night" if put_back is None else f"with its scores of {put_back[1]}"
     return (
@@ -63,7 +63,7 @@ def complete(database: Database, registry: Registry, model_key: str, decision: D
         raise ValueError(f"decision {decision.decision_id} names no version to promote")
     if decision.kind == "roll_back":
         version = registry.rollback(decision.cause, decision.challenger)
-        decisions.end_pair(database, model_key, "roll_back")
+        _turn_back(database, registry, model_key, version.version)
     else:
         version = registry.promote(decision.challenger, decision.cause)
         _follow(database, model_key, decision)
@@ -98,11 +98,20 @@ def in_force(decision: Decision | None) -> list[sa.Executable]:
 
 
 def settle(database: Database, registry: Registry, model_key: str, decision: Decision | None) -> None:
-    """Put a pending promotion in force without scores: the next night scores with it."""
+    """Put a pending promotion in force without scores: the next night scores with it.
+
+    Raises
+    ------
+    RuntimeError : it waits no more; the champion stays.
+    """
     if decision is None:
         return
     with database.begin(score_runs.ROLE) as connection:
-        connection.execute(decisions.put_in_force(decision.decision_id))
+        if connection.execute(decisions.put_in_force(decision.decision_id)).rowcount != 1:
+            raise RuntimeError(
+                f"version {decision.challenger} is not promoted: another command has ended decision"
+                f" {decision.decision_id} while this one had lost its lock; the champion stays; run again"
+            )
     complete(database, registry, model_key, decision)
 
 
@@ -139,7 +148,6 @@ def roll_back(
     as_of: date,
     cause: str,
     to: int | None = None,
-    inputs: dict[str, object] | None = None,
 ) -> tuple[ModelVersion, tuple[int, date] | None]:
     """Make an earlier champion the champion again, with its last scores.
 
@@ -152,14 +160,18 @@ def roll_back(
     -------
     the champion, and the run and date of its scores, now in force; None where none of them are kept: then the
     published ones stay until the next night.
+
+    Raises
+    ------
+    RegistryError : `to` is no earlier champion, or there is none.
     """
     unfinished = decisions.in_state(database, model_key, decisions.IN_FORCE)
     repair(database, registry, model_key)
-    if unfinished is not None and unfinished.kind == "roll_back" and unfinished.challenger is not None:
-        version = unfinished.challenger  # stopped between its two steps: going back twice is not meant
+    version = None if unfinished is None or unfinished.kind != "roll_back" else unfinished.challenger
+    if version is not None and to in (None, version):  # stopped between its two steps: once back is meant
         return registry.show(version), score_runs.put_back_scores_of(database, model_key, str(version))
     history = registry.champion_history()
-    earlier = registry.previous_champion() if to is None else to
+    earlier = registry.earlier_champion(to)
     decision = Decision(
         as_of,
         "roll_back",
@@ -169,7 +181,6 @@ def roll_back(
         champion_before=history[-1] if history else None,
         challenger=earlier,
         champion_after=earlier,
-        inputs=inputs or {},
     )
     found = score_runs.put_back_scores_of(
         database, model_key, str(earlier), also=[decisions.insertion(model_key, decision)]
@@ -188,6 +199,15 @@ def _follow(database: Database, model_key: str, decision: Decision) -> None:
     if pair is None or is_old or (is_new and pair.in_use != decision.challenger):
         pair = Pair(decision.challenger, decision.champion_before, decision.as_of)
     decisions.keep_pair(database, model_key, "roll_back", replace(pair, in_use=decision.challenger))
+
+
+def _turn_back(database: Database, registry: Registry, model_key: str, champion: int) -> None:
+    """Go on watching a promotion where only a refit of it is taken back; the champion is its refit before."""
+    pair = decisions.pair_of(database, model_key, "roll_back")
+    if pair is not None and pair.other in registry.champion_history()[:-1]:
+        decisions.keep_pair(database, model_key, "roll_back", replace(pair, in_use=champion))
+    else:
+        decisions.end_pair(database, model_key, "roll_back")
 
 
 def _end_shadow(database: Database, registry: Registry, model_key: str) -> None:

@@ -45,7 +45,11 @@ class UnableError(Exception):
 
 
 def review(night: "Night", sources: Sources, champion: Champion) -> Champion:
-    """Go back to the champion before where arriving labels say that it was better; else return this one."""
+    """Return the champion before where arriving labels say that it was better; else this one.
+
+    Its return is a promotion that comes into force with tonight's scores: its last are months old. Until then
+    the evidence stays as it was, so that a night that is not published leaves it to the next one.
+    """
     key = night.settings.model_key
     pair = decisions.pair_of(night.database, key, "roll_back")
     if pair is None or pair.in_use != champion.version.version or pair.since > night.as_of:
@@ -58,20 +62,21 @@ def review(night: "Night", sources: Sources, champion: Champion) -> Champion:
         return champion
     curve = champion.model.delay_curve or other.model.delay_curve
     pair, reading = judge_pair(night, sources, pair, other.model, curve)
-    decisions.keep_pair(night.database, key, "roll_back", pair)
     if reading is None or pair.e_value < ENOUGH_EVIDENCE:
+        decisions.keep_pair(night.database, key, "roll_back", pair)
         return champion
-    version, _ = promotion.roll_back(
-        night.database,
-        night.registry,
-        key,
+    decision = Decision(
         night.as_of,
+        "roll_back",
+        "promote",
+        decisions.PENDING,
         reading.words,
-        to=pair.other,
+        champion_before=champion.version.version,
+        challenger=pair.other,
         inputs=reading.to_dict(),
     )
-    night.warnings.append(f"version {version.version} is champion again: {reading.words}")
-    return Champion(other.model, version)
+    night.warnings.append(f"version {pair.other} is champion again: {reading.words}")
+    return replace(other, promotion=promotion.intend(night.database, key, decision))
 
 
 def judge_pair(

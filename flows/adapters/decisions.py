@@ -15,6 +15,13 @@ from flows.adapters.score_tables import TIME, metadata
 
 PENDING, IN_FORCE, DONE, SHADOW = "pending", "in_force", "done", "shadow"
 REFUSED, ABANDONED = "refused", "abandoned"
+_MAY_FOLLOW = {
+    SHADOW: (PENDING,),
+    DONE: (IN_FORCE, DONE),
+    REFUSED: (SHADOW,),
+    ABANDONED: (PENDING, SHADOW),
+}
+"""How a decision may end, and after what; one in force is abandoned by `ending_lost` alone."""
 MONITORS_CAUSE = "^T[0-9] "
 """How causes begin that a monitor gave; people give others."""
 
@@ -158,15 +165,23 @@ def put_in_force(decision_id: int) -> sa.Executable:
     )
 
 
-def ending(
-    decision_id: int, state: str, champion_after: int | None, reasons: Sequence[str] = ()
+def ending_lost(decision_id: int, champion_after: int | None, reasons: Sequence[str]) -> sa.Executable:
+    """Build the statement that abandons a decision in force whose version the registry has lost."""
+    return _ending(decision_id, (IN_FORCE,), ABANDONED, champion_after, reasons)
+
+
+def _ending(
+    decision_id: int,
+    states: Sequence[str],
+    state: str,
+    champion_after: int | None,
+    reasons: Sequence[str],
 ) -> sa.Executable:
-    """Build the statement that closes a decision in its final state; no reasons leave those it has."""
     values: dict[str, Any] = {"state": state, "champion_after": _text(champion_after)}
     values |= {"reasons": list(reasons)} if reasons else {}
     return (
         sa.update(_decision)
-        .where(_decision.c.decision_id == decision_id)
+        .where(_decision.c.decision_id == decision_id, _decision.c.state.in_(states))
         .values(finished_at=sa.func.clock_timestamp(), **values)
     )
 
@@ -178,9 +193,20 @@ def finish(
     champion_after: int | None,
     reasons: Sequence[str] = (),
 ) -> None:
-    """Close a decision in its final state."""
+    """Close a decision in its final state; no reasons leave those it has.
+
+    Raises
+    ------
+    RuntimeError
+        Its state is not one that this end may follow: what is in force cannot be abandoned.
+    """
+    statement = _ending(decision_id, _MAY_FOLLOW[state], state, champion_after, reasons)
     with database.begin(ROLE) as connection:
-        connection.execute(ending(decision_id, state, champion_after, reasons))
+        if connection.execute(statement).rowcount != 1:
+            raise RuntimeError(
+                f"decision {decision_id} cannot end as {state!r}: it is in force or has ended meanwhile;"
+                " see `leadscore models decisions`"
+            )
 
 
 def leave_shadow(database: Database, decision_id: int, champion_before: int) -> None:

@@ -200,6 +200,27 @@ def today(database: Database) -> date:
     return source.clock or datetime.now(UTC).date()
 
 
+def night_date(database: Database, as_of: date | None) -> date:
+    """Return the date asked for, else today by the data's own clock or the calendar.
+
+    Raises
+    ------
+    ValueError : the date is still to come by both. Once published, it would make every night until then
+        one of the past, which is only filed.
+    SourceError : none is asked for, and no adapter is installed yet.
+    """
+    if as_of is None:
+        return today(database)
+    source, calendar = installed_source(database), datetime.now(UTC).date()
+    clock = None if source is None else source.clock
+    if as_of > max(calendar, clock or calendar):
+        data = "" if clock is None else f" and {clock} by the data's own clock"
+        raise ValueError(
+            f"{as_of} is still to come: today is {calendar} (UTC){data}; give an earlier date, or none"
+        )
+    return as_of
+
+
 def missing_columns(database: Database) -> list[Missing]:
     """What of a replicated CRM was not found when its views were made."""
     with database.connect() as connection:

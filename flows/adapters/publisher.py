@@ -56,6 +56,8 @@ def publish(
     The rows go by COPY into a staging table of this session, where checks read them. One transaction then
     writes them beside the earlier runs, replaces their date in the history and moves the pointer: readers
     see the old night or the new one. A process killed anywhere leaves no trace; a rerun replaces its date.
+    A run that is published already stays as it is: a retry cannot know whether the commit went through when
+    its answer was lost.
 
     Parameters
     ----------
@@ -64,12 +66,14 @@ def publish(
     expected_rows : how many leads had to be scored; a different number of rows is refused.
     limits : bounds against the night before.
     make_current : move the pointer; False only files the scores (a date in the past).
-    also : statements for the same transaction: what comes into force with these scores, or not at all.
+    also : statements for the same transaction: what comes into force with these scores, or not at all. Each
+        changes one row; where one finds none, another command has ended what was to come into force.
 
     Raises
     ------
     PublicationRefusedError : no rows, unknown or missing columns, values of the wrong type, a check failed.
-    PublicationFailedError : the disk is full, the connection broke, or the like.
+    PublicationFailedError : the disk is full, the connection broke, what was to come into force with these
+        scores has been ended by another command, or the like.
     """
     _check_columns(scores)
     frame, clock = _complete(run, scores), _Clock()
@@ -113,12 +117,9 @@ def _write(
             clock.lap("check")
         with connection.begin():
             connection.execute(score_tables.lock(f"publish {run.model_key}"))
-            _replace(connection, run, frame, before)
-            if make_current:
-                connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
-                connection.execute(score_tables.notify_published(run.run_id))
-            for statement in also:
-                connection.execute(statement)
+            if not connection.scalar(score_tables.is_published(run.run_id)):
+                _replace(connection, run, frame, before)
+                _put_in_force(connection, run, make_current, also)
         clock.lap("publish")
 
 
@@ -172,6 +173,20 @@ def _replace(connection: sa.Connection, run: Run, frame: pl.DataFrame, before: N
         model_version=frame["model_version"][0],
         checks=score_checks.names(),
     )
+
+
+def _put_in_force(
+    connection: sa.Connection, run: Run, make_current: bool, also: Sequence[sa.Executable]
+) -> None:
+    if make_current:
+        connection.execute(score_tables.point_to(run.model_key, run.run_id, run.as_of))
+        connection.execute(score_tables.notify_published(run.run_id))
+    for statement in also:
+        if connection.execute(statement).rowcount != 1:
+            raise PublicationFailedError(
+                "the promotion waiting for these scores was ended by another command, while"
+                " this one had lost its lock; the scores in force are untouched; run again"
+            )
 
 
 def _tidy(database: Database, run: Run) -> None:

@@ -238,26 +238,30 @@ class Registry:
         history = self.champion_history()
         if history and to == history[-1]:
             return self.show(history[-1])
-        earlier = self._earlier_champions()
-        if to is not None and to not in earlier:
-            known = ", ".join(map(str, earlier))
-            raise RegistryError(f"version {to} of {self.model_name} was no champion; earlier ones: {known}")
-        kept = earlier if to is None else earlier[: earlier.index(to) + 1]
-        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(kept[-1]))
-        self._write_history(kept)
-        for version in history[history.index(kept[-1]) + 1 :]:
+        chosen = self.earlier_champion(to)
+        self._client.set_registered_model_alias(self.model_name, CHAMPION, str(chosen))
+        self._write_history(history[: history.index(chosen) + 1])
+        for version in history[history.index(chosen) + 1 :]:
             self._explain(version, "rolled_back", reason)
-        return self.show(kept[-1])
+        return self.show(chosen)
 
-    def previous_champion(self) -> int:
+    def earlier_champion(self, to: int | None = None) -> int:
         """Return the version that `rollback` would go back to.
+
+        Parameters
+        ----------
+        to : which one; None takes the previous one.
 
         Raises
         ------
         RegistryError
-            If there is no earlier champion whose version still exists.
+            If there is no such earlier champion whose version still exists.
         """
-        return self._earlier_champions()[-1]
+        earlier = self._earlier_champions()
+        if to is not None and to not in earlier:
+            known = ", ".join(map(str, earlier))
+            raise RegistryError(f"version {to} of {self.model_name} was no champion; earlier ones: {known}")
+        return earlier[-1] if to is None else to
 
     def champion_history(self) -> list[int]:
         """Champions in order of promotion, today's last, without those rolled back; empty without any."""
@@ -269,7 +273,7 @@ class Registry:
         is_known = int(champion) in history
         return [*history[: history.index(int(champion)) if is_known else None], int(champion)]
 
-    def prune(self, keep: Collection[int], before: date, most: int) -> list[int]:
+    def prune(self, keep: Collection[int], before: date, most: int, n_former: int = 0) -> list[int]:
         """Delete versions trained as of an earlier day, oldest first; their runs and metrics stay.
 
         Files go first: a version that a crash leaves without them is deleted the next time.
@@ -278,6 +282,7 @@ class Registry:
         ----------
         keep : versions that stay, whatever their age; so do those with an alias.
         most : how many are deleted at once.
+        n_former : how many of the champions before today's stay.
 
         Returns
         -------
@@ -286,10 +291,17 @@ class Registry:
         Raises
         ------
         RegistryError
-            If the store does not let them go.
+            If the store cannot be asked, or does not let them go.
         """
         from mlflow.exceptions import MlflowException
 
+        try:
+            former = self.champion_history()[-1 - n_former :]
+            return self._prune({*keep, *former}, before, most)
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"old versions of {self.model_name} cannot be deleted: {error}") from error
+
+    def _prune(self, keep: Collection[int], before: date, most: int) -> list[int]:
         oldest = self._client.search_model_versions(
             f"name = '{self.model_name}'",
             max_results=len(keep) + len(self._aliases()) + most,
@@ -301,11 +313,8 @@ class Registry:
             for one in self._with_runs(oldest)
             if one.version not in keep and not one.aliases and _trained_on(one) < before
         ][:most]
-        try:
-            for version in gone:
-                self._delete(stored[version])
-        except (MlflowException, OSError) as error:
-            raise RegistryError(f"old versions of {self.model_name} cannot be deleted: {error}") from error
+        for version in gone:
+            self._delete(stored[version])
         return gone
 
     def delete(self) -> None:
@@ -381,7 +390,7 @@ class Registry:
             except (MlflowException, OSError) as error:
                 raise RegistryError(
                     f"files of {self.model_name} version {version} cannot be read under {source}: restore "
-                    f"them, `leadscore models rollback`, or train anew ({error})"
+                    f"them, `leadscore models rollback`, or `leadscore train` ({error})"
                 ) from error
 
     def load_champion(self) -> tuple[LeadModel, ModelVersion] | None:

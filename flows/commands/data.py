@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,10 +16,14 @@ from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, d
 if TYPE_CHECKING:
     from flows.adapters.database import Database
     from flows.adapters.importer import ImportReport
+    from flows.adapters.settings import Settings
     from flows.adapters.simulation_loader import SimulationSummary
     from flows.progress import Progress
     from simulator import SimulationConfig
 
+log = logging.getLogger(__name__)
+
+_OWN_LINE = "give this source a LEADSCORE_MODEL_KEY and a LEADSCORE_MODEL_NAME of its own"
 DriftKind = Literal["covariate", "prior", "concept", "delay", "gradual", "outage"]
 
 
@@ -40,7 +46,11 @@ def simulate(
         config = _configuration(leads, months, end, seed, _drift(drift, drift_date, drift_severity))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    with opened(output) as (settings, progress), database_of(settings, progress) as database:
+    with (
+        opened(output) as (settings, progress),
+        database_of(settings, progress) as database,
+        published_scores_told(settings, database),
+    ):
         summary = load_simulated_crm(database, config, progress)
     payload = {"status": "simulated", "clock": summary.clock, "rows": summary.rows}
     text = f"{summary.n_leads:,} leads and {summary.n_activities:,} activities up to {summary.clock}"
@@ -69,9 +79,30 @@ def import_(
     with opened(output) as (settings, progress), database_of(settings, progress) as database:
         from flows.adapters.importer import import_files
 
-        with progress.stage("import"):
+        with progress.stage("import"), published_scores_told(settings, database):
             imported = import_files(database, files, mapping, allow_banned=tuple(allow_banned))
         return _imported(imported)
+
+
+@contextmanager
+def published_scores_told(settings: Settings, database: Database) -> Iterator[None]:
+    """Warn where the source put in place within meets published scores of another one, or of a later date."""
+    from flows.adapters.migrations import installed_source, today
+    from flows.adapters.score_runs import newest_date
+
+    before = installed_source(database)
+    yield
+    after, newest = installed_source(database), newest_date(database, settings.model_key)
+    if after is None or newest is None:
+        return
+    is_other, day = before is not None and before.adapter != after.adapter, today(database)
+    if newest > day:
+        what = f"of {newest} are newer than {day}, this source's day: its nights would only be filed"
+    elif is_other:
+        what = f"of {newest} come from another source"
+    else:
+        return
+    log.warning("published scores %s; begin anew by `leadscore db reset`, or %s", what, _OWN_LINE)
 
 
 def load_simulated_crm(database: Database, config: SimulationConfig, progress: Progress) -> SimulationSummary:

@@ -125,8 +125,9 @@ def install_source(
         from flows.adapters.migrations import install_source as install
         from flows.adapters.migrations import missing_columns
         from flows.adapters.source_contract import check_contract
+        from flows.commands.data import published_scores_told
 
-        with progress.stage(f"read {adapter} in schema {schema}"):
+        with progress.stage(f"read {adapter} in schema {schema}"), published_scores_told(settings, database):
             install(database, adapter, schema)
             with database.connect("crm_reader") as connection:
                 check_contract(connection)

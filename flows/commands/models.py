@@ -84,8 +84,13 @@ def promote(version: int, *, reason: Reason = "by hand", output: Output = DEFAUL
 
 
 @app.command
-def rollback(*, reason: Reason = "by hand", output: Output = DEFAULT_OUTPUT) -> Answer:
-    """Make the previous champion the champion again, and put its last scores back in force.
+def rollback(
+    *,
+    to: Annotated[int | None, Parameter(help="Earlier champion. [default: the previous one]")] = None,
+    reason: Reason = "by hand",
+    output: Output = DEFAULT_OUTPUT,
+) -> Answer:
+    """Make an earlier champion the champion again, and put its last scores back in force.
 
     The scores come from the last nights or from the history; where the champion has none there, the next
     night rescores. No newer model replaces it by itself for two weeks.
@@ -96,7 +101,7 @@ def rollback(*, reason: Reason = "by hand", output: Output = DEFAULT_OUTPUT) -> 
         from flows import promotion
 
         night = _date(settings, database)
-        champion, found = promotion.roll_back(database, registry, settings.model_key, night, reason)
+        champion, found = promotion.roll_back(database, registry, settings.model_key, night, reason, to)
     in_force = None if found is None else {"run_id": found[0], "as_of": found[1]}
     return _one(champion, scores_in_force=in_force, scores=_what_happened(champion.version, found))
 

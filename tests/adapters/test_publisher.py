@@ -155,6 +155,18 @@ def test_a_rerun_replaces_its_date(database: Database, owner: psycopg.Connection
     assert states == {first.run_id: "superseded", second.run_id: "published"}
 
 
+def test_a_retry_whose_commit_went_through_leaves_what_is_published(database, owner):
+    """The answer to the commit was lost, so the same run is published once more."""
+    run = publish_day(database, DAY, make_scores())
+    before = current(owner)
+    moved = owner.execute("SELECT moved_at FROM scoring.score_pointer").fetchone()
+    again = publish(database, run, make_scores(), also=[sa.text("SELECT 1 / 0")])
+    assert (again.run_id, again.row_count) == (run.run_id, 200)
+    assert current(owner) == before
+    assert owner.execute("SELECT moved_at FROM scoring.score_pointer").fetchone() == moved
+    assert state(owner, run) == "published"
+
+
 def test_two_models_live_side_by_side(database: Database, owner: psycopg.Connection):
     publish_day(database, DAY, make_scores())
     publish(database, start_run(database, "upsell", DAY), make_scores(150))

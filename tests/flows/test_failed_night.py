@@ -3,7 +3,7 @@
 import logging
 import threading
 from contextlib import nullcontext
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -53,6 +53,42 @@ def test_a_failed_night_is_one_page_until_a_night_succeeds(settings, database):
     causes = {one["cause"] for one in run_night(settings, database, DAY, error=LookupError("gone"))}
     assert causes == {"night failed: RuntimeError", "night failed: LookupError"}
     assert run_night(settings, database, DAY + timedelta(days=2)) == []
+
+
+@pytest.fixture
+def a_later_night(settings, database):
+    """The scores of a later date are published."""
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO scoring.score_run (model_key, as_of_date, state) VALUES (%s, %s, 'published')",
+            [settings.model_key, DAY + timedelta(days=30)],
+        )
+        yield
+        connection.execute("DELETE FROM scoring.score_run")
+
+
+def warnings_of(settings, database, day, *, is_replay=False, **options):
+    def live(as_of):
+        with open_night(as_of, **options) as night:
+            return {"warnings": night.warnings}
+
+    return with_given(live, settings, database, day, Progress(), is_replay)["warnings"]
+
+
+def test_a_night_of_the_past_says_that_it_is_only_filed(settings, database, a_later_night):
+    (warning,) = warnings_of(settings, database, DAY)
+    assert warning.startswith(f"filed only: scores of {DAY + timedelta(days=30)} are newer than {DAY}")
+    assert "`leadscore db reset`, or give this source a LEADSCORE_MODEL_KEY" in warning
+    assert warnings_of(settings, database, DAY, is_replay=True) == []
+    assert warnings_of(settings, database, DAY + timedelta(days=30)) == []
+
+
+def test_a_date_that_is_still_to_come_is_refused(settings, database):
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    with pytest.raises(ValueError, match=f"{tomorrow} is still to come: today is .* give an earlier date"):
+        warnings_of(settings, database, tomorrow)
+    with pytest.raises(ValueError, match="is still to come"):
+        warnings_of(settings, database, tomorrow, records_run=False)
 
 
 def test_an_interrupted_night_and_a_replay_leave_none(settings, database):

@@ -18,7 +18,7 @@ from flows.cli import main
 from flows.lead_model import LeadModel
 from tests.flows.small_models import tiny_model
 
-Rollback = Callable[[], tuple[int, dict[str, Any]]]
+Rollback = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def rollback(
     monkeypatch.setenv("LEADSCORE_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_tracking_uri)
 
-    def run() -> tuple[int, dict[str, Any]]:
+    def run(*options: str) -> tuple[int, dict[str, Any]]:
         capsys.readouterr()
-        status = main(["models", "rollback", "--json"])
+        status = main(["models", "rollback", "--json", *options])
         return status, json.loads(capsys.readouterr().out)
 
     return run
@@ -138,6 +138,19 @@ def test_the_rest_after_repeated_roll_backs_counts_from_the_newest_night(databas
         publish_night(database, day, champion(registry, model))
     assert [rollback()[1]["scores_in_force"]["as_of"] for _ in range(2)] == ["2026-05-02", "2026-05-01"]
     assert decisions.last_roll_back(database, "lead-conversion") == date(2026, 5, 30)
+
+
+def test_an_earlier_champion_can_be_named(database, registry, rollback, model):
+    first, *_, last = versions = [champion(registry, model) for _ in range(3)]
+    for day, version in enumerate(versions, start=1):
+        publish_night(database, day, version)
+    status, answer = rollback("--to", str(last + 1))
+    assert (status, registry.get(CHAMPION).version) == (1, last)
+    assert f"version {last + 1} of lead-scoring was no champion" in answer["error"]
+    status, answer = rollback("--to", str(first))
+    assert (status, answer["version"]) == (0, first)
+    assert in_force(database)[2] == str(first)
+    assert registry.get(CHAMPION).version == first
 
 
 def test_a_promotion_by_hand_says_that_the_scores_are_another_models(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import polars as pl
 import pytest
 
 import sql as sql_files
+from flows.adapters import decisions
 from flows.adapters.database import AlreadyRunningError, Database, exclusive
 from flows.adapters.evidence_table import evidence_on
-from flows.adapters.registry import open_registry
+from flows.adapters.registry import RegistryError, open_registry
 from flows.adapters.settings import Settings
 from flows.lead_model import LeadModel
 from flows.nightly import run_nightly, run_scoring, run_training
@@ -248,6 +250,15 @@ def test_an_earlier_date_is_filed_without_touching_what_is_in_force(settings, si
     assert str(champion.version) == first["model_version"]
 
 
+def test_a_champion_does_not_score_a_date_whose_future_it_has_learnt(settings, simulated, first):
+    past = CLOCK - timedelta(days=30)
+    query = "SELECT count(*) FROM scoring.lead_score_history WHERE as_of_date = %s AND model_version = %s"
+    with pytest.raises(LookupError, match=f"trained as of {CLOCK} and knows what came after {past}"):
+        run_scoring(settings, simulated, past, Progress())
+    with simulated.connect() as connection:
+        assert connection.execute(query, [past, first["model_version"]]).fetchone() == (0,)
+
+
 def test_too_few_conversions_keep_the_champion(settings, simulated, first):
     later = CLOCK + timedelta(days=1)
     strict = settings.model_copy(update={"min_train_positives": 2000})
@@ -289,7 +300,7 @@ def test_a_champion_with_other_columns_is_refused_by_score_and_replaced_by_a_nig
     foreign = registry.log_run(other, RunRecord("other columns", {}, {}, "0" * 64))
     registry.promote(foreign.version, "test")
     before = published(simulated)
-    with pytest.raises(ValueError, match="activity_gone_30d"):
+    with pytest.raises(LookupError, match="in another kind, activity_gone_30d"):
         run_scoring(settings, simulated, CLOCK + timedelta(days=1), Progress())
     assert published(simulated).equals(before)
     with simulated.connect(autocommit=True) as connection:
@@ -308,6 +319,22 @@ def test_a_champion_with_other_columns_is_refused_by_score_and_replaced_by_a_nig
 def test_two_nights_cannot_overlap(settings, simulated, first):
     with exclusive(simulated, "nightly"), pytest.raises(AlreadyRunningError, match="nightly"):
         run_nightly(settings, simulated, None, Progress())
+
+
+def test_train_replaces_a_champion_whose_files_are_lost(settings, simulated, first):
+    registry, day = open_registry(settings, simulated), CLOCK + timedelta(days=1)
+    lost = registry.get("champion").version
+    source = registry._client.get_model_version_download_uri(registry.model_name, str(lost))
+    shutil.rmtree(Path(source.removeprefix("file://")))
+    with pytest.raises(RegistryError, match=r"cannot be read .* or `leadscore train`"):
+        run_nightly(settings, simulated, day, Progress())
+    trained = run_training(settings, simulated, day, Progress())
+    assert int(trained["model_version"]) == registry.get("champion").version > lost
+    assert f"version {lost} cannot be read" in trained["warnings"][0]
+    decision = decisions.newest(simulated, settings.model_key)[0]
+    assert (decision.champion_before, decision.state) == (lost, "done")
+    assert decision.cause.startswith("asked for; the champion cannot be read: files of")
+    assert run_nightly(settings, simulated, day, Progress())["status"] == "published"
 
 
 @pytest.mark.slow

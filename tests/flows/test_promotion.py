@@ -17,7 +17,7 @@ from flows import promotion
 from flows.adapters import decisions, score_runs
 from flows.adapters.database import Database
 from flows.adapters.decisions import Decision, Pair
-from flows.adapters.publisher import publish
+from flows.adapters.publisher import PublicationFailedError, publish
 from flows.adapters.registry import CHALLENGER, CHAMPION, Registry, RegistryError, open_registry
 from flows.adapters.run_files import RunRecord
 from flows.adapters.score_storage import KEPT_RUNS
@@ -47,7 +47,7 @@ def shared(settings, database: Database) -> Registry:
 @pytest.fixture
 def registry(shared: Registry, database: Database, request: pytest.FixtureRequest) -> Iterator[Registry]:
     """A registered model of this test's own, and empty tables."""
-    yield Registry(shared.tracking_uri, shared.artifact_root, request.node.name[:60])
+    yield Registry(shared.tracking_uri, shared.artifact_root, request.node.name[-60:].replace(".", " "))
     with database.connect(autocommit=True) as connection:
         connection.execute(
             "TRUNCATE scoring.lead_score_published, scoring.lead_score_history, scoring.score_pointer,"
@@ -286,12 +286,65 @@ def test_a_refused_challenger_is_kept_to_look_at_with_every_input(database, regi
     assert decisions.last_search(database, KEY) == date(2026, 5, 2)
 
 
+def test_a_retry_of_a_publication_that_went_through_keeps_the_promotion(database, registry, model):
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    pending = promotion.intend(database, KEY, challenge(2, first, second))
+    run = score_runs.start_run(database, KEY, date(2026, 5, 2))
+    for _ in range(2):
+        publish(database, run, scores(second), also=promotion.in_force(pending))
+    with pytest.raises(RuntimeError, match="in force"):
+        promotion.abandon(database, registry, pending, ["refused"])
+    for _ in range(2):
+        promotion.complete(database, registry, KEY, pending)
+    assert champion_and_scores(database, registry) == (second, second)
+    last = decisions.newest(database, KEY)[0]
+    assert (last.state, last.champion_after) == (decisions.DONE, second)
+
+
+def test_a_promotion_that_another_command_ended_is_not_published(database, registry, model):
+    """The night had lost its lock, and its promotion looked like one that a crash had left."""
+    first, second = logged(registry, model), logged(registry, model)
+    night(database, registry, 1, first)
+    pending = promotion.intend(database, KEY, challenge(2, first, second))
+    run = score_runs.start_run(database, KEY, date(2026, 5, 2))
+    promotion.repair(database, registry, KEY)
+    with pytest.raises(PublicationFailedError, match="was ended by another command, while"):
+        publish(database, run, scores(second), also=promotion.in_force(pending))
+    with pytest.raises(RuntimeError, match=f"version {second} is not promoted: another command"):
+        promotion.settle(database, registry, KEY, pending)
+    assert champion_and_scores(database, registry) == (first, first)
+    assert filed(database, 2) == []
+    last = decisions.newest(database, KEY)[0]
+    assert (last.state, last.champion_after) == (decisions.ABANDONED, first)
+
+
 def test_one_promotion_at_a_time_is_under_way(database, registry):
     from sqlalchemy.exc import IntegrityError
 
     promotion.intend(database, KEY, challenge(1, None, 1))
     with pytest.raises(IntegrityError, match="decision_one_under_way"):
         promotion.intend(database, KEY, challenge(1, None, 2))
+
+
+def test_taking_back_a_refit_goes_on_watching_the_promotion(database, registry, model):
+    """Of champion 1 by another recipe, by 2, which 3 and 4 are refits of."""
+    first, second, third, fourth = (logged(registry, model) for _ in range(4))
+    for day, version in enumerate((first, second, third, fourth), start=1):
+        night(database, registry, day, version)
+    pair = replace(decisions.pair_of(database, KEY, "roll_back"), state={"weeks": 2}, e_value=7.0)
+    assert (pair.in_use, pair.other) == (fourth, first)
+    decisions.keep_pair(database, KEY, "roll_back", pair)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "a bad fit")
+    assert decisions.pair_of(database, KEY, "roll_back") == replace(pair, in_use=third)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "another", to=second)
+    assert decisions.pair_of(database, KEY, "roll_back") == replace(pair, in_use=second)
+    with pytest.raises(RegistryError, match=f"version {fourth} .* was no champion; earlier ones: {first}"):
+        promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "forward", to=fourth)
+    assert champion_and_scores(database, registry) == (second, second)
+    promotion.roll_back(database, registry, KEY, date(2026, 5, 5), "the recipe")
+    assert champion_and_scores(database, registry) == (first, first)
+    assert decisions.pair_of(database, KEY, "roll_back") is None
 
 
 def test_five_old_champions_can_return_each_with_its_scores(database, registry, model):
@@ -381,6 +434,24 @@ def test_versions_that_nothing_can_need_again_go(settings, database, registry, m
     assert today.warnings == []
     promotion.roll_back(database, registry, KEY, date(2026, 5, 10), "worse", to=3)
     assert champion_and_scores(database, registry) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "step", ["flows.adapters.registry.Registry.champion_history", "flows.adapters.decisions.pair_of"]
+)
+def test_tidying_that_fails_fails_no_night(settings, database, registry, monkeypatch, step):
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    lost = OperationalError("SELECT", {}, Exception("gone"))
+
+    def broken(*_: object) -> None:
+        raise MlflowException("gone") if "registry" in step else lost
+
+    monkeypatch.setattr(step, broken)
+    today = Night(settings, database, Progress(), registry, date(2026, 5, 16))
+    tidy_up(today)
+    assert "old models and scores stay until the next night" in today.warnings[0]
 
 
 def test_scores_of_long_ago_go_a_few_days_each_night(settings, database, registry, model):

@@ -352,6 +352,8 @@ def test_a_poisoned_night_never_promotes(settings, simulated, night, monkeypatch
     stored = decisions.newest(simulated, settings.model_key, 1)[0]
     assert (stored.verdict, stored.state) == ("refuse", "refused")
     assert stored.reasons
+    if poison == "half the leads gone":
+        assert stored.inputs["integrity"], "the monitor of the data is asked, as in a night"
 
 
 def test_a_date_of_the_past_moves_nobody(settings, simulated, night, monkeypatch):

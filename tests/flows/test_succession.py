@@ -106,9 +106,16 @@ def champions(night: Night, *models: LeadModel) -> list[int]:
 def test_arriving_labels_take_a_worse_champion_back(night, sources, good, bad, weeks):
     first, second = champions(night, good, bad)
     publish(night, weeks, bad)
+    for _ in range(2):
+        found = review(night, sources, Champion(bad, night.registry.show(second)))
+        assert found.version.version == first
+        assert night.registry.get("champion").version == second, "its scores are still to come"
+        said = promotion.repair(night.database, night.registry, night.settings.model_key)
+        assert "never published" in said, "a night that dies here leaves it to the next one"
     found = review(night, sources, Champion(bad, night.registry.show(second)))
-    assert found.version.version == first
+    promotion.settle(night.database, night.registry, night.settings.model_key, found.promotion)
     assert night.registry.get("champion").version == first
+    assert decisions.pair_of(night.database, night.settings.model_key, "roll_back") is None
     last = decisions.newest(night.database, night.settings.model_key)[0]
     assert (last.kind, last.state, last.champion_before, last.champion_after) == (
         "roll_back",
