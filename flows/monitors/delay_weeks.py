@@ -115,7 +115,7 @@ def _created_since(wins: pl.DataFrame, since: str | None) -> pl.DataFrame:
 
 def _n_like_used(state: DelayWatch, wins: pl.DataFrame) -> int:
     """Count the known wins of the kind that `DelayCurve.n_wins` counts."""
-    counted = _delay_days().is_between(0.0, state.curve.support_days)
+    counted = _delay_days().is_between(0.0, state.curve.support_days, closed="left")
     return _created_since(wins, state.since).filter(counted).height
 
 

@@ -278,6 +278,18 @@ def test_an_open_lead_that_has_escaped_losses_too_is_not_called_hopeless(void_sh
     assert rescore(p, float(curve(age))) < 0.7 * later
 
 
+@pytest.mark.parametrize("precision", [lambda days: days, np.floor], ids=["instants", "days"])
+def test_the_curve_of_rows_is_the_share_that_is_won_shows_at_that_age(precision):
+    """A win of the seventh day that is dated by its day is seen on the eighth night, not on the seventh."""
+    rng = np.random.default_rng(2)
+    n = 60_000
+    win = np.exp(rng.normal(MU, SIGMA, n))
+    win = np.where(win < 60, precision(win), np.inf)
+    labels = late(rng.integers(1, 62, n) * 7, win)
+    mature = np.array([(win[np.isfinite(win)] < age).mean() for age in AGES[:4]])
+    assert labels.delay_curve(AS_OF)(AGES[:4]) == pytest.approx(mature, abs=0.006)
+
+
 def test_wins_of_leads_that_had_been_lost_before_the_snapshot_are_not_in_the_curve():
     labels = late([200] * 200, np.linspace(1, 59.9, 200))
     voids = late([200] * 200, [50.0] * 200)
