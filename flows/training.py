@@ -95,6 +95,7 @@ def train(
     cohort, before, protocol = newest_cohort(past, recipe, settings)
     evaluation, p, leakage, earlier = _backtest(cohort, before, protocol, recipe, settings)
     rows = past.known_at(as_of, recipe, settings)
+    base_rate = float(mature.y.mean())
     started = time.perf_counter()
     fit = fit_one(rows, recipe, settings)
     train_seconds = time.perf_counter() - started
@@ -109,7 +110,8 @@ def train(
         amounts=fit_amounts(rows.frame, rows.y, sources.outcome, fit.encoding, settings.random_state),
         recipe={
             "recipe": recipe.as_dict(),
-            "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(mature.y.mean()))).as_dict(),
+            "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", base_rate)).as_dict(),
+            "base_rate": base_rate,
             "snapshot_every_days": settings.snapshot_every_days,
             "train_window_days": settings.train_window_days,
             "random_state": settings.random_state,

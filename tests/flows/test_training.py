@@ -1,6 +1,7 @@
 """Training: the backtest knows nothing of its future; real exports raise the alarm only when they leak."""
 
 import os
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from flows.adapters.database import Database
 from flows.adapters.importer import import_files
 from flows.adapters.settings import Settings
 from flows.adapters.source_reader import read_sources
-from flows.dataset import History, history, training_set
+from flows.dataset import History, history, scoring_set, training_set
 from flows.fitting import fit_recipe
 from flows.lead_model import LabelDefinition
 from flows.recipes import BUCKETS, MATURE, RECIPES, REPAIR_DAYS, REPAIRED, SOFT, Recipe
+from flows.score_mapping import ScoreMapping
+from flows.scoring import score_open_leads
 from flows.training import newest_cohort, train
 from pkboost_core.adaptation import adapt
-from tests.features.worlds import day
+from tests.features.worlds import at, day, sources
 from tests.flows.late_crm import SETTINGS, crm
 
 DATA = Path(os.environ.get("LEADSCORE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
@@ -149,6 +152,23 @@ def test_a_repair_starts_from_a_model_of_older_rows_and_learns_from_the_rest(pas
     assert n_newer == (~older).sum()
     expected = fit_recipe(rows.where(older), MATURE, SETTINGS)
     np.testing.assert_array_equal(base.ensemble_.nodes, expected.booster.ensemble_.nodes)
+
+
+def test_a_lead_of_which_nothing_is_known_has_the_base_rate_of_the_model_not_of_an_inherited_mapping():
+    known, night, alone = crm(200), day(300), SETTINGS.model_copy(update={"n_threads": 1})
+    inherited = ScoreMapping("odds-of-long-ago", 0.9)
+    model = train(known, night, alone, LabelDefinition(60, 10, ""), "", inherited, MATURE).model
+    blank = {"lead_id": "blank", "created_at": at(297), "known_at": at(297)}
+    lead = pl.concat([known.lead, sources(lead=[blank]).lead])
+    known = replace(known, lead=lead)
+    leads = scoring_set(known, night, SETTINGS, model.encoding.attr_kinds)
+    scores = score_open_leads(model, leads, known, night, "2", midnight(night))
+    row = scores.row(by_predicate=pl.col("lead_id") == "blank", named=True)
+    assert (row["tier"], row["mapping_version"]) == ("pooled_prior", "odds-of-long-ago")
+    assert row["probability"] == training_set(known, night, SETTINGS).y.mean() < 0.5
+    older = replace(model, recipe={k: v for k, v in model.recipe.items() if k != "base_rate"})
+    scores = score_open_leads(older, leads, known, night, "1", midnight(night))
+    assert scores.filter(pl.col("lead_id") == "blank")["probability"].item() == 0.9
 
 
 def test_buckets_are_not_published(past: History):
