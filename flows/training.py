@@ -14,7 +14,7 @@ from features.sources import Sources
 from features.spine import KEYS
 from flows.adapters.settings import Settings
 from flows.amounts import fit_amounts
-from flows.dataset import History, TrainingSet, history
+from flows.dataset import History, TrainingSet, history, is_in_window
 from flows.evaluation import Evaluation, evaluate
 from flows.evidence import Evidence, evidence
 from flows.fitting import BOOSTER, OneBooster, TooFewConversionsError, fit_one, fit_recipe
@@ -99,7 +99,7 @@ def train(
     started = time.perf_counter()
     fit = fit_one(rows, recipe, settings)
     train_seconds = time.perf_counter() - started
-    found = readiness(past.labels, as_of, past.curve)
+    found = readiness(past.labels.take(is_in_window(past.labels, as_of, settings)), as_of, past.curve)
     model = LeadModel(
         booster=fit.booster,
         encoding=fit.encoding,

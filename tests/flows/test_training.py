@@ -16,6 +16,7 @@ from flows.adapters.database import Database
 from flows.adapters.importer import import_files
 from flows.adapters.settings import Settings
 from flows.adapters.source_reader import read_sources
+from flows.backtest import origins
 from flows.dataset import History, history, scoring_set, training_set
 from flows.fitting import fit_recipe
 from flows.lead_model import LabelDefinition
@@ -53,6 +54,22 @@ def test_the_backtest_trains_on_what_was_known_when_its_cohort_began(past: Histo
         assert before.frame.select(KEYS).equals(known.frame.select(KEYS))
         np.testing.assert_array_equal(before.y, known.y)
         np.testing.assert_array_equal(before.open_odds, known.open_odds)
+
+
+@pytest.mark.parametrize("recipe", [MATURE, SOFT], ids=lambda recipe: recipe.name)
+def test_every_origin_of_a_backtest_has_a_whole_training_window(recipe: Recipe):
+    brief = SETTINGS.model_copy(update={"train_window_days": 56})
+    past = history(crm(600), day(300), brief)
+    days = origins(past, brief)
+    assert len(days) == 8
+    for origin in (days[0], days[-1]):
+        found, known = past.known_at(origin, recipe, brief), training_set(crm(600), origin, brief, recipe)
+        assert found.frame.equals(known.frame)
+        np.testing.assert_array_equal(found.y, known.y)
+        np.testing.assert_array_equal(found.open_odds, known.open_odds)
+    assert (known.open_odds > 0).any() == (recipe is SOFT)
+    tonight = past.known_at(past.as_of, recipe, brief)
+    assert tonight.frame["snapshot_date"].min() > past.as_of - brief.maturity - timedelta(days=56)
 
 
 def test_rows_of_leads_that_had_ended_unknown_to_the_night_are_dropped_once_that_is_known(past: History):
