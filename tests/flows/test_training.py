@@ -158,15 +158,18 @@ def test_a_repair_starts_from_a_model_of_older_rows_and_learns_from_the_rest(pas
     seen = []
 
     def spy(booster, X, y, groups):
-        seen.append((booster, len(y)))
+        seen.append((booster, set(groups), len(y)))
         return adapt(booster, X, y, groups=groups)
 
     monkeypatch.setattr(fitting, "adapt", spy)
     rows = past.known_at(past.as_of, MATURE, SETTINGS)
     fit_recipe(rows, RECIPES["repair"], SETTINGS)
     older = rows.snapshot_dates <= rows.snapshot_dates.max() - np.timedelta64(REPAIR_DAYS, "D")
-    ((base, n_newer),) = seen
-    assert n_newer == (~older).sum()
+    ((base, leads, n_newer),) = seen
+    by_lead = rows.frame.filter(pl.col("lead_id").is_in(leads))
+    assert n_newer == by_lead.height > 0
+    assert not leads & set(rows.where(older).frame["lead_id"]), "their conversions are learnt already"
+    assert leads | set(rows.where(older).frame["lead_id"]) == set(rows.frame["lead_id"])
     expected = fit_recipe(rows.where(older), MATURE, SETTINGS)
     np.testing.assert_array_equal(base.ensemble_.nodes, expected.booster.ensemble_.nodes)
 
