@@ -186,6 +186,7 @@ def test_leaves_that_no_newer_row_reaches_keep_their_values(l2):
         ({"X": np.zeros((200, 3))}, "X has 3 features"),
         ({"sample_weight": np.full(200, -1.0)}, "should not be smaller than 0"),
         ({"n_estimators": 0}, "n_estimators=0"),
+        ({"sample_weight": 1.0 - world("none", 200, 8)[1]}, "hold 0 rows .groups. of one class; at least 10"),
     ],
 )
 def test_what_cannot_be_used_is_named(change, message):
