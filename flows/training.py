@@ -18,7 +18,7 @@ from flows.dataset import History, TrainingSet, history, is_in_window
 from flows.evaluation import Evaluation, evaluate
 from flows.evidence import Evidence, evidence
 from flows.fitting import BOOSTER, OneBooster, TooFewConversionsError, fit_one, fit_recipe
-from flows.floors import measured_cohort
+from flows.floors import floor_rows, measured_cohort
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
 from flows.leakage import LeakageReport, judge
 from flows.reason_scale import fit_scale
@@ -124,7 +124,8 @@ def train(
         },
     )
     keys = cohort.frame.select(KEYS)
-    shown = () if earlier is None else _shown(cohort, before, p, sources, settings)
+    simple = floor_rows(past, before.as_of, recipe, settings)
+    shown = () if earlier is None else _shown(cohort, simple, p, sources, settings)
     return Trained(model, evaluation, cohort.y, p, keys, leakage, found, train_seconds, shown)
 
 
