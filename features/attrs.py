@@ -1,4 +1,6 @@
-"""Attrs group: a CRM's custom columns, from the lead's `attrs` JSON.
+"""Attrs group: a CRM's custom columns, from the lead's `attrs` JSON, which holds today's values alone.
+
+Where `field_history` has a field `attrs_<key>`, the value is the one that the lead had at the snapshot.
 
 Which columns there are, and of what kind, is an argument: training discovers it once and the encoding
 remembers it (`Encoding.attr_kinds`), so that a key that appears or vanishes later does not change the model's
@@ -12,6 +14,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from features.fields import with_history
 from features.sources import Sources
 from features.spine import KEYS
 
@@ -40,7 +43,7 @@ def discover(lead: pl.DataFrame) -> dict[str, Kind]:
 
 
 def attrs(sources: Sources, spine: pl.DataFrame, kinds: Mapping[str, Kind] | None = None) -> pl.DataFrame:
-    """Return one column `attrs_<key>` per key: Float64 or String.
+    """Return one column `attrs_<key>` per key: Float64 or String, as of the snapshot where it has a history.
 
     Parameters
     ----------
@@ -56,7 +59,10 @@ def attrs(sources: Sources, spine: pl.DataFrame, kinds: Mapping[str, Kind] | Non
             values if kind == "category" else values.str.strip_chars().cast(pl.Float64, strict=False)
         )
     of_lead = sources.lead.select("lead_id", text="attrs").join(pl.DataFrame(columns), on="text", how="left")
-    return spine.select(KEYS).join(of_lead.drop("text"), on="lead_id", how="left", maintain_order="left")
+    current = spine.select(KEYS).join(of_lead.drop("text"), on="lead_id", how="left", maintain_order="left")
+    return current.with_columns(
+        with_history(sources, "lead", spine, current[name]) for name in current.columns if name not in KEYS
+    )
 
 
 def _records(lead: pl.DataFrame) -> dict[str, list[Any]]:

@@ -1,13 +1,15 @@
 """Estimate the delay curve from the wins known so far, of which young cohorts only show the quick ones.
 
-A win of a lead of age u at `as_of` is known only if its delay is at most u: the sample is truncated on the
+A win of a lead of age u at `as_of` is known only if its delay is below u: the sample is truncated on the
 right. Read backwards in time this is left truncation, and the product-limit estimate (Lynden-Bell 1971;
 Woodroofe 1985; Lagakos, Barraj and De Gruttola 1988) is
 
-    F(t) = prod over delays s > t of (1 - d(s) / n(s)),  n(s) = wins with delay <= s and limit >= s
+    F(t) = prod over delays s >= t of (1 - d(s) / n(s)),  n(s) = wins with delay <= s and limit > s
 
-conditional on a delay up to the largest age that the data support. Segments get `PSEUDO_WINS` imagined wins
-with the pooled curve in d and n, so that a small segment has the pooled curve and a large one its own.
+conditional on a delay below the largest age that the data support. F(t) is the share of delays below t: a
+night sees what was known before it, and where clocks have day precision a win known at that very midnight is
+not part of it. Segments get `PSEUDO_WINS` imagined wins with the pooled curve in d and n, so that a small
+segment has the pooled curve and a large one its own.
 """
 
 import math
@@ -40,6 +42,7 @@ def estimate_delay_curve(
     segment: str | None = None,
     event: Literal["known_at", "outcome_at"] = "known_at",
     tail: Literal["observed", "lognormal"] = "observed",
+    whole_days: bool = False,
 ) -> DelayCurve:
     """Estimate F from the conversions known before `as_of`.
 
@@ -53,6 +56,7 @@ def estimate_delay_curve(
     tail : "observed" takes every win to be seen by the largest supported age, which puts the curve too high
         by the wins that come even later; "lognormal" fits a log-normal delay to the same truncated data and
         takes its share beyond that age for the missing one.
+    whole_days : put the knots on whole days: where all times asked about are midnights, F is exact at them.
 
     Raises
     ------
@@ -63,10 +67,12 @@ def estimate_delay_curve(
     """
     delays, limits, names = _truncated_sample(wins, as_of, segment, event)
     support = _supported_age(delays, limits)
-    kept = delays <= support
+    kept = delays < support
     delays, limits, names = delays[kept], np.minimum(limits[kept], support), names[kept]
     ages = np.expm1(np.linspace(0.0, math.log1p(support), N_KNOTS))
     ages[-1] = support
+    if whole_days:
+        ages = np.unique(np.rint(ages))
     events, counts = np.unique(delays, return_counts=True)
     share = _product_limit(counts, _at_risk(delays, limits, events))
     curves = {"": _at_knots(events, share, ages)}
@@ -133,17 +139,17 @@ def _truncated_sample(
     return sample["delay"].to_numpy(), sample["limit"].to_numpy(), sample["name"].to_numpy()
 
 
-def _at_risk(delays: FloatArray, limits: FloatArray, at: FloatArray) -> FloatArray:
-    """Wins with delay <= s and limit >= s."""
-    started = np.searchsorted(np.sort(delays), at, side="right")
-    return (started - np.searchsorted(np.sort(limits), at, side="left")).astype(np.float64)
+def _at_risk(
+    delays: FloatArray, limits: FloatArray, at: FloatArray, side: Literal["left", "right"] = "right"
+) -> FloatArray:
+    """Wins with delay <= s and limit > s; from the left, delay < s and limit >= s."""
+    started = np.searchsorted(np.sort(delays), at, side=side)
+    return (started - np.searchsorted(np.sort(limits), at, side=side)).astype(np.float64)
 
 
 def _supported_age(delays: FloatArray, limits: FloatArray) -> float:
     candidates = np.unique(limits)
-    enough = (
-        candidates[_at_risk(delays, limits, candidates) >= MIN_AT_RISK] if len(candidates) else candidates
-    )
+    enough = candidates[_at_risk(delays, limits, candidates, "left") >= MIN_AT_RISK]
     if not len(enough):
         raise TooFewWinsError(
             f"{len(delays)} wins are too few for a delay curve: at no age could {MIN_AT_RISK} of them have "
@@ -160,7 +166,7 @@ def _product_limit(deaths: np.ndarray, at_risk: FloatArray) -> FloatArray:
 
 
 def _at_knots(events: FloatArray, share: FloatArray, ages: FloatArray) -> FloatArray:
-    values = share[np.searchsorted(events, ages, side="right")]
+    values = share[np.searchsorted(events, ages, side="left")]
     values[0] = 0.0
     return values
 

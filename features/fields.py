@@ -28,12 +28,26 @@ def value_at(sources: Sources, entity: str, field: str, keys: pl.DataFrame) -> p
     current = keys.select(key).join(
         table.select(key, field).unique(key, keep="any"), on=key, how="left", maintain_order="left"
     )[field]
-    history = _history(sources, entity, field)
+    return with_history(sources, entity, keys, current)
+
+
+def with_history(sources: Sources, entity: str, keys: pl.DataFrame, current: pl.Series) -> pl.Series:
+    """Put past values of the field that `current` is named by in the place of its current ones.
+
+    Parameters
+    ----------
+    keys : as for `value_at`.
+    current : the current value for each row of `keys`; past ones are cast to its type or null.
+    """
+    key = KEYS[entity]
+    history = _history(sources, entity, current.name)
     if history.is_empty():
         return current
     past = _newest_before(keys.select(key, "snapshot_date"), history.rename({"entity_id": key}), key)
-    value = past["value"].cast(table.schema[field], strict=False)
-    return pl.select(pl.when(past["is_tracked"]).then(value).otherwise(current)).to_series().alias(field)
+    value = past["value"].cast(current.dtype, strict=False)
+    return (
+        pl.select(pl.when(past["is_tracked"]).then(value).otherwise(current)).to_series().alias(current.name)
+    )
 
 
 def _history(sources: Sources, entity: str, field: str) -> pl.DataFrame:

@@ -76,12 +76,14 @@ class LateLabels:
 
         (1 - F) / (1 - L), with F the share of wins and L the share of other ends known at the row's age, by
         segment; 0 for settled rows, whose label needs no chance. A lead that is still open has escaped losses
-        as well as wins: leaving L out would call it too hopeless by as much as losses are recorded.
+        as well as wins: leaving L out would call it too hopeless by as much as losses are recorded. Void rows
+        count in neither, as in training: where losses are reported late they close all at once, and would
+        make the leads still open look better than they are.
         """
         elapsed, is_open = self.elapsed(day), ~self.is_settled(day)
         odds = np.zeros(len(elapsed))
         odds[is_open] = 1.0 - curve(elapsed[is_open], self.segments[is_open])
-        is_lost = self.is_mature(day) & ~self.is_won(day)
+        is_lost = self.is_mature(day) & ~self.is_won(day) & ~self.is_void(day)
         for name in np.unique(self.segments[is_open]):
             rows = is_open & (self.segments == name)
             ends = np.sort(self.end_days[is_lost & (self.segments == name)])
@@ -105,9 +107,10 @@ class LateLabels:
 
         Reporting and ingestion lags are in it, because it is compared with what has arrived. None where the
         wins known before `day` are too few to reach the horizon: a curve that ends earlier would call open
-        leads settled.
+        leads settled. Rows known to be void are left out. Ages are whole days: F(7) is the share of wins that
+        `is_won` shows a week after the snapshot; a win known at the midnight of that day is not part of it.
         """
-        won = self.is_won(day)
+        won = self.is_won(day) & ~self.is_void(day)
         known = self.snapshots[won].astype("datetime64[us]") + (self.win_days[won] * _DAY).astype(
             "timedelta64[us]"
         )
@@ -115,7 +118,7 @@ class LateLabels:
             {"created_at": self.snapshots[won], "known_at": known, "segment": self.segments[won]}
         ).with_columns(pl.col("created_at", "known_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
         try:
-            curve = estimate_delay_curve(wins, day, segment="segment")
+            curve = estimate_delay_curve(wins, day, segment="segment", whole_days=True)
         except TooFewWinsError:
             return None
         return curve if curve.support_days >= self.horizon_days else None

@@ -13,14 +13,11 @@ from itertools import product
 import numpy as np
 
 from flows.adapters.settings import Settings
-from flows.dataset import History
+from flows.dataset import N_ORIGINS, ORIGIN_EVERY_DAYS, History
 from flows.fitting import TooFewConversionsError, fit_recipe
 from flows.monitors.compare import MIN_WEEKS, Comparison
 from flows.open_cohorts import BLOCK_WEEKS, MIN_ROWS, Week, compare_weeks, week_of
 from flows.recipes import Recipe
-
-N_ORIGINS = 8
-ORIGIN_EVERY_DAYS = 7
 
 Predict = Callable[[History, date, Settings, np.ndarray], np.ndarray]
 """(history, origin, settings with one thread, rows of the origin as bool (n,)) -> probabilities (m,)."""

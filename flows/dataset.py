@@ -16,6 +16,10 @@ from features.spine import snapshot_dates, spine
 from flows.adapters.settings import Settings
 from flows.recipes import MATURE, Recipe
 
+N_ORIGINS = 8
+ORIGIN_EVERY_DAYS = 7
+"""A recipe is measured on that many past days, so many days apart, whose outcomes are mature."""
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -65,7 +69,7 @@ class History:
     labels : late labels of every row, built or not.
     built : bool, one per row of `labels`.
     as_of : everything was known before this day.
-    curve : the delay curve as of that day; None with too few conversions.
+    curve : the delay curve as of that day, of the rows in its training window; None with too few conversions.
     """
 
     frame: pl.DataFrame
@@ -94,42 +98,70 @@ class History:
         """
         if day > self.as_of:
             raise ValueError(f"the history ends on {self.as_of}: it does not know what was known on {day}")
-        curve = self.curve if day == self.as_of else self.labels.delay_curve(day)
-        keep = _chosen(self.labels, day, recipe, settings, curve)
+        in_window = is_in_window(self.labels, day, settings)
+        labels = self.labels.take(in_window)
+        curve = self.curve if day == self.as_of else labels.delay_curve(day)
+        chosen = _chosen(labels, day, recipe, settings, curve)
+        keep = in_window.copy()
+        keep[in_window] = chosen
         if (keep & ~self.built).any():
             raise ValueError(f"recipe {recipe.name!r} needs rows without features: build the whole history")
-        open_odds = np.zeros(len(keep)) if curve is None else self.labels.open_odds(day, curve)
+        open_odds = np.zeros(len(chosen)) if curve is None else labels.open_odds(day, curve)
         frame, rows, _ = self.take(keep)
         is_won = rows.is_won(day)
         return TrainingSet(
             frame=frame,
             y=is_won.astype(np.float64),
             as_of=day,
-            open_odds=open_odds[keep],
+            open_odds=open_odds[chosen],
             win_days=np.where(is_won, rows.win_days, np.inf),
         )
 
 
-def history(sources: Sources, as_of_date: date, settings: Settings, *, only_mature: bool = False) -> History:
+def history(
+    sources: Sources,
+    as_of_date: date,
+    settings: Settings,
+    *,
+    only_mature: bool = False,
+    n_origins: int = N_ORIGINS,
+) -> History:
     """Put together every (lead, snapshot) known before `as_of_date`, mature or not.
 
     Parameters
     ----------
     only_mature : build features of mature rows alone, all that the recipes with mature labels need.
+    n_origins : reach back as far as training did on the first of so many origins of a backtest.
     """
     known = as_of(sources, as_of_date)
-    rows, labels = all_labels(known, as_of_date, settings)
+    step = max(ORIGIN_EVERY_DAYS, settings.snapshot_every_days)
+    since_first_origin = settings.maturity.days + (n_origins - 1) * step
+    rows, labels = all_labels(known, as_of_date, settings, since_first_origin)
     built = labels.is_mature(as_of_date) if only_mature else np.ones(rows.height, dtype=bool)
     frame = build(known, rows.filter(pl.Series(built, dtype=pl.Boolean)))
-    return History(frame, labels, built, as_of_date, labels.delay_curve(as_of_date))
+    curve = labels.take(is_in_window(labels, as_of_date, settings)).delay_curve(as_of_date)
+    return History(frame, labels, built, as_of_date, curve)
 
 
-def all_labels(sources: Sources, as_of_date: date, settings: Settings) -> tuple[pl.DataFrame, LateLabels]:
-    """Return the spine of every row that training could use at `as_of_date`, and its late labels."""
+def all_labels(
+    sources: Sources, as_of_date: date, settings: Settings, more_days: int = 0
+) -> tuple[pl.DataFrame, LateLabels]:
+    """Return the spine of every row that training could use at `as_of_date`, and its late labels.
+
+    Parameters
+    ----------
+    more_days : by which the rows reach further back.
+    """
     known = as_of(sources, as_of_date)
-    rows = spine(known, _grid(as_of_date, settings), max_age_days=settings.max_lead_age_days)
+    rows = spine(known, _grid(as_of_date, settings, more_days), max_age_days=settings.max_lead_age_days)
     rows = _without_refusals(rows, known)
     return rows, late_labels(rows, known, settings.horizon_days, settings.reporting_lag_days)
+
+
+def is_in_window(labels: LateLabels, day: date, settings: Settings) -> np.ndarray:
+    """Which rows training on `day` could use, bool (n,): the training window and everything newer."""
+    elapsed = labels.elapsed(day)
+    return (elapsed > 0) & (elapsed < settings.maturity.days + settings.train_window_days)
 
 
 def _without_refusals(rows: pl.DataFrame, sources: Sources) -> pl.DataFrame:
@@ -155,7 +187,7 @@ def scoring_set(
     return build(known, rows, attr_kinds)
 
 
-def _grid(day: date, settings: Settings) -> list[date]:
+def _grid(day: date, settings: Settings, more_days: int) -> list[date]:
     """Return the snapshots of the training window and those since, up to `day`, in the same steps."""
     every = settings.snapshot_every_days
     mature = snapshot_dates(
@@ -163,7 +195,7 @@ def _grid(day: date, settings: Settings) -> list[date]:
         horizon_days=settings.horizon_days,
         reporting_lag_days=settings.reporting_lag_days,
         every_days=every,
-        window_days=settings.train_window_days,
+        window_days=settings.train_window_days + more_days,
     )
     newer = range(every, settings.maturity.days, every)
     return [*mature, *(mature[-1] + timedelta(days=days) for days in newer)]

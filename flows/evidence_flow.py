@@ -25,7 +25,7 @@ def evidence_over_origins(as_of: date | None = None, n_origins: int = N_ORIGINS)
         sources, champion = read(night), load_champion(night)
         version, recipe = champion.version, recipe_of(champion.model.recipe)
         with night.progress.stage("measure past weeks"):
-            past = history(sources, night.as_of, night.settings)
+            past = history(sources, night.as_of, night.settings, n_origins=n_origins)
             cohorts = rolling_cohorts(past, sources, recipe, night.settings, n_origins)
             found = rolling_evidence(cohorts, night.settings.random_state)
         days = sorted(cohorts)

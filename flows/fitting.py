@@ -102,10 +102,15 @@ def fit_one(rows: TrainingSet, recipe: Recipe, settings: Settings, without: Sequ
 def _fit_and_repair(
     rows: TrainingSet, recipe: Recipe, settings: Settings, without: Sequence[str]
 ) -> OneBooster:
-    """Fit the older rows, and repair the model by the newer ones; what does not help leaves it as it was."""
+    """Fit the older rows, and repair the model by newer leads; what does not help leaves it as it was.
+
+    A lead that was open at the border shares its conversion between both parts: the model knows it already.
+    """
     is_newer = rows.snapshot_dates > rows.snapshot_dates.max() - np.timedelta64(REPAIR_DAYS, "D")
+    leads = rows.frame["lead_id"]
+    is_learnt = leads.is_in(leads.filter(~is_newer).implode()).to_numpy()
     base = fit_one(rows.where(~is_newer), replace(recipe, repair=None), settings, without)
-    newer = rows.where(is_newer)
+    newer = rows.where(~is_learnt)
     matrix = to_matrix(newer.frame.select(base.encoding.names), base.encoding)
     repair: Callable[..., Adaptation] = adapt if recipe.repair == "regrow" else refit_leaves
     try:

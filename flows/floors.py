@@ -1,12 +1,16 @@
 """Simple ways to choose whom to call, which a model has to beat: source, last activity, a regression."""
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 
 from features.sources import Sources
 from features.spine import KEYS
-from flows.dataset import TrainingSet
+from flows.adapters.settings import Settings
+from flows.dataset import History, TrainingSet
 from flows.evidence import Cohort
+from flows.recipes import MATURE, Recipe
 from pkboost_core.calibration import fit_logistic
 
 SOURCE, RECENCY = "lead_source", "activity_recency_days"
@@ -34,6 +38,15 @@ def measured_cohort(
         floors(frame, before, seed),
         capacity_share(sources.owner, per_day),
     )
+
+
+def floor_rows(past: History, day: date, recipe: Recipe, settings: Settings) -> TrainingSet:
+    """Return what floors learn from on `day`: mature rows, because to them an open lead would be a lost one.
+
+    Where those do not tell apart yet, what `recipe` learns from.
+    """
+    mature = past.known_at(day, MATURE, settings)
+    return mature if 0 < mature.n_positives < len(mature.y) else past.known_at(day, recipe, settings)
 
 
 def floors(frame: pl.DataFrame, before: TrainingSet, seed: int) -> dict[str, np.ndarray]:

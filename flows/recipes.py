@@ -11,7 +11,8 @@ Labels = Literal["mature", "soft", "buckets"]
 Repair = Literal["regrow", "refit-leaves"]
 
 REPAIR_DAYS = 84
-"""A repair learns from the newest mature rows of so many days; what it repairs, from those before."""
+"""A repair learns from leads that are first seen in the newest so many mature days; what it repairs, from the
+rows before."""
 WINDOWS_DAYS = (180, 90)
 HALF_LIVES_DAYS = (180.0, 60.0)
 
@@ -29,9 +30,9 @@ class Recipe:
     window_days : only snapshots of that many days up to the newest mature one, and everything newer that
         `labels` admits; None: all of `Settings.train_window_days`.
     half_life_days : a row this much older than another weighs half as much; None: all weigh the same.
-    repair : None fits all rows at once; else a model of what is older than `REPAIR_DAYS` is repaired by the
-        rest, where that helps: "regrow" drops trees that hurt and grows new ones, "refit-leaves" keeps the
-        trees and moves their values.
+    repair : None fits all rows at once; else a model of what is older than `REPAIR_DAYS` is repaired by
+        leads that came since, where that helps: "regrow" drops trees that hurt and grows new ones,
+        "refit-leaves" keeps the trees and moves their values.
 
     Raises
     ------
@@ -84,8 +85,8 @@ class Recipe:
         fading = f"; weights halve every {half_life:g} days" if half_life else ""
         repair = {
             None: "",
-            "regrow": f"; trees that hurt on the newest {REPAIR_DAYS} days are grown anew",
-            "refit-leaves": f"; values of leaves are fitted anew on the newest {REPAIR_DAYS} days",
+            "regrow": f"; trees that hurt on leads of the newest {REPAIR_DAYS} days are grown anew",
+            "refit-leaves": f"; values of leaves are fitted anew on leads of the newest {REPAIR_DAYS} days",
         }[self.repair]
         return f"{what}; {window}{fading}{repair}"
 

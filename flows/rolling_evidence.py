@@ -16,7 +16,7 @@ from flows.adapters.settings import Settings
 from flows.backtest import Backtest, Predict, backtest, of_recipe
 from flows.dataset import History
 from flows.evidence import BY_SCORE, POOLED, Cohort, Evidence, evidence
-from flows.floors import SOURCE, capacity_share, floors
+from flows.floors import SOURCE, capacity_share, floor_rows, floors
 from flows.recipes import Recipe
 
 N_ORIGINS = 12
@@ -63,7 +63,7 @@ def _cohort(
     rows = past.labels.snapshots == np.datetime64(day, "D")
     is_open = ~past.labels.is_void(past.as_of)
     frame, _, _ = past.take(rows & is_open)
-    simple = floors(frame, past.known_at(day, recipe, settings), settings.random_state)
+    simple = floors(frame, floor_rows(past, day, recipe, settings), settings.random_state)
     peers = {name: found.p[name][day][is_open[rows]] for name in found.p if name != BY_SCORE}
     has_source = SOURCE in frame.columns
     return Cohort(

@@ -35,7 +35,7 @@ def score_open_leads(
 
     Parameters
     ----------
-    model : the champion
+    model : the champion; artefacts from before it had a base rate of its own have that of their mapping
     open_leads : keys and features, one row per lead open on `as_of`
     sources : for what is known of leads, accounts, outcomes and consent
     as_of : the day whose start the features are cut at
@@ -51,7 +51,8 @@ def score_open_leads(
     """
     mapping = ScoreMapping(**model.recipe["score_mapping"])
     judged = standing(open_leads, sources, rules, as_of)
-    numbers = with_fallbacks(_asked(model, open_leads, judged), last, mapping.base_rate)
+    base_rate = model.recipe.get("base_rate", mapping.base_rate)
+    numbers = with_fallbacks(_asked(model, open_leads, judged), last, base_rate)
     has_number = pl.col("probability").is_not_null()
     with_number = numbers.filter(has_number)
     features = open_leads.filter(pl.col("lead_id").is_in(with_number["lead_id"].implode())).drop(KEYS)

@@ -14,11 +14,11 @@ from features.sources import Sources
 from features.spine import KEYS
 from flows.adapters.settings import Settings
 from flows.amounts import fit_amounts
-from flows.dataset import History, TrainingSet, history
+from flows.dataset import History, TrainingSet, history, is_in_window
 from flows.evaluation import Evaluation, evaluate
 from flows.evidence import Evidence, evidence
 from flows.fitting import BOOSTER, OneBooster, TooFewConversionsError, fit_one, fit_recipe
-from flows.floors import measured_cohort
+from flows.floors import floor_rows, measured_cohort
 from flows.lead_model import LabelDefinition, LeadModel, TrainingRange
 from flows.leakage import LeakageReport, judge
 from flows.reason_scale import fit_scale
@@ -95,10 +95,11 @@ def train(
     cohort, before, protocol = newest_cohort(past, recipe, settings)
     evaluation, p, leakage, earlier = _backtest(cohort, before, protocol, recipe, settings)
     rows = past.known_at(as_of, recipe, settings)
+    base_rate = float(mature.y.mean())
     started = time.perf_counter()
     fit = fit_one(rows, recipe, settings)
     train_seconds = time.perf_counter() - started
-    found = readiness(past.labels, as_of, past.curve)
+    found = readiness(past.labels.take(is_in_window(past.labels, as_of, settings)), as_of, past.curve)
     model = LeadModel(
         booster=fit.booster,
         encoding=fit.encoding,
@@ -109,7 +110,8 @@ def train(
         amounts=fit_amounts(rows.frame, rows.y, sources.outcome, fit.encoding, settings.random_state),
         recipe={
             "recipe": recipe.as_dict(),
-            "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", float(mature.y.mean()))).as_dict(),
+            "score_mapping": (mapping or ScoreMapping(f"odds-{as_of}", base_rate)).as_dict(),
+            "base_rate": base_rate,
             "snapshot_every_days": settings.snapshot_every_days,
             "train_window_days": settings.train_window_days,
             "random_state": settings.random_state,
@@ -122,7 +124,8 @@ def train(
         },
     )
     keys = cohort.frame.select(KEYS)
-    shown = () if earlier is None else _shown(cohort, before, p, sources, settings)
+    simple = floor_rows(past, before.as_of, recipe, settings)
+    shown = () if earlier is None else _shown(cohort, simple, p, sources, settings)
     return Trained(model, evaluation, cohort.y, p, keys, leakage, found, train_seconds, shown)
 
 

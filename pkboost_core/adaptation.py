@@ -95,10 +95,19 @@ def refit_leaves(
 ) -> Adaptation:
     """Keep the structure of every tree and move its leaf values towards what newer rows ask for.
 
+    With v the old value of a leaf and G and H the sums of gradients and hessians of the new rows in it, the
+    new value is
+
+        keep v + (1 - keep) (lambda v - rate G) / (H + lambda)
+
+    LightGBM's refit (`refit_decay_rate`) differs in the penalty, which pulls to 0: a leaf that no new row
+    reaches loses half of its value there, although nothing was learnt about it, and held-out rows cannot see
+    that, for they do not reach it either.
+
     Parameters
     ----------
     model, X, y, sample_weight, groups, min_gain_errors : as for `adapt`
-    keep : share of the old leaf values that stays; 0 believes the new rows alone
+    keep : share of the old leaf values that stays; 0 believes the new rows alone, where there are any
 
     Raises
     ------
@@ -180,7 +189,7 @@ def _refitted(repair: Repair, start: np.ndarray, index: np.ndarray, keep: float)
     state.raw[:] = start[index]
     plan, refitted = repair.plan, []
     for tree, old in enumerate(repair.trees):
-        nodes = state.replay(tree, old, state.raw[0].copy())
+        nodes = state.replay(tree, old, state.raw[0].copy(), keep_unseen=True)
         nodes["value"] = keep * old["value"] + (1.0 - keep) * nodes["value"]
         add_tree(rows.codes, plan.binning.n_bins, NO_POSITIONS, nodes, state.raw[0])
         refitted.append(nodes)

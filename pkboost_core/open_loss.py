@@ -19,6 +19,7 @@ from pkboost_core.loss import LogLoss, logistic_loss
 from pkboost_core.targets import LARGEST_ODDS, weighted_mean
 
 N_PRIOR_STEPS = 50
+LEAST_NEGATIVE_SHARE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,21 @@ class OpenLogLoss(LogLoss):
     """Log-loss for targets in [0, 1], or -s for rows that are still open."""
 
     def base_scores(self, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return the log-odds of the share of positives that makes the gradients sum to zero."""
+        """Return the log-odds of the share of positives that makes the gradients sum to zero.
+
+        Raises
+        ------
+        ValueError
+            Nothing but 1 does: hardly a row is settled as negative.
+        """
         raw = super().base_scores(np.maximum(target, 0.0), weight)[0]
         for _ in range(N_PRIOR_STEPS):
             mean = weighted_mean(expected_target(np.full(len(target), raw), target), weight)
+            if 1.0 - mean < LEAST_NEGATIVE_SHARE:
+                raise ValueError(
+                    "by open_odds every open row turns positive, and hardly a row is settled as negative:"
+                    " hand in rows that are, with open_odds of 0"
+                )
             raw = np.log(mean / (1.0 - mean))
         return np.array([round(float(raw), 10)])
 

@@ -11,7 +11,7 @@ from pkboost_core.jobs import NODES
 from pkboost_core.leafmasks import BLOCK as ROWS
 from pkboost_core.leafmasks import FEWEST_ROWS, lowest_bit, reach, tabulate, unpack, walk
 from pkboost_core.linear_leaves import NO_POSITIONS, add_term_contributions, bin_positions, linear_part
-from pkboost_core.splitting import RULES_TYPE, leaf_value
+from pkboost_core.splitting import RULES_TYPE, TINY, leaf_value
 
 BLOCK = 16_384
 """Rows encoded at a time: the codes of a block of forty features stay in the second-level cache."""
@@ -140,12 +140,15 @@ def add_tree(codes, n_bins, positions, nodes, raw):
         types.int64[::1],
         types.float64,
         RULES_TYPE,
+        types.float64[::1],
         NODES,
         types.float64[::1],
     )
 )
-def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules, nodes, raw):
+def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules, anchors, nodes, raw):
     """Replay a tree on new rows: keep its splits, recompute values, covers and counts, and update raw scores.
+
+    `rules.l2` pulls the step of each node to its anchor, 0 or the one that it had.
 
     Quantised gradients make the sums exact, so neither the order of rows nor the number of threads shows.
     """
@@ -177,7 +180,7 @@ def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules,
                 node.cover += nodes[child].cover
     for n in range(n_nodes):
         node = nodes[n]
-        node.value = rules.learning_rate * node_value(sums, n, scales, rules.l2, lower, upper)
+        node.value = rules.learning_rate * node_value(sums, n, scales, rules.l2, anchors, lower, upper)
         if not node.is_leaf:
             for side in range(2):
                 child = node.left if side == 0 else node.right
@@ -185,8 +188,8 @@ def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules,
                 upper[child] = upper[n]
             direction = monotonic[node.feature]
             if direction != 0:
-                left_value = node_value(sums, node.left, scales, rules.l2, lower, upper)
-                right_value = node_value(sums, node.right, scales, rules.l2, lower, upper)
+                left_value = node_value(sums, node.left, scales, rules.l2, anchors, lower, upper)
+                right_value = node_value(sums, node.right, scales, rules.l2, anchors, lower, upper)
                 middle = 0.5 * (left_value + right_value)
                 below = node.left if direction > 0 else node.right
                 above = node.right if direction > 0 else node.left
@@ -197,6 +200,7 @@ def refit_tree(codes, n_bins, elements, weight, scales, monotonic, bound, rules,
 
 
 @helper
-def node_value(sums, n, scales, l2, lower, upper):
-    """Newton step of a node from its integer sums."""
-    return leaf_value(scales[0] * sums[n, 0], scales[1] * sums[n, 1], l2, lower[n], upper[n])
+def node_value(sums, n, scales, l2, anchors, lower, upper):
+    """Newton step of a node from its integer sums; a node without rows has its anchor."""
+    gradient = scales[0] * sums[n, 0] - (l2 + TINY) * anchors[n]
+    return leaf_value(gradient, scales[1] * sums[n, 1], l2, lower[n], upper[n])

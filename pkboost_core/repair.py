@@ -37,7 +37,7 @@ labels. Odds that fall to a fifth move scores by 1.6, a concept that turns aroun
 over 4."""
 
 MIN_PER_CLASS = 2 * N_FOLDS
-"""Fewest rows (groups) of each class: two to each fold. Below that no fold could say anything."""
+"""Fewest rows (groups) of each class with weight: two to each fold. Below that no fold could say anything."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,10 @@ class Repair:
         self.raw = raw_scores(model.ensemble_, values)[:, 0]
         target = encode_known(y, len(values), model.classes_)
         weight = to_weights(sample_weight, len(values))
+        self.weight = np.ones(len(values)) if weight is None else weight
         self.units = to_units(groups, len(values))
         rng = np.random.default_rng([model.random_state_, model.n_trees_])
-        self.folds = _folds(self.units, target, rng)
+        self.folds = _folds(self.units, target, self.weight, rng)
         ensemble = model.ensemble_
         max_bins = max_bins_for(len(values)) if model.max_bins == "auto" else int(model.max_bins)
         binning = widened_binning(ensemble, values, max_bins, weight, rng)
@@ -113,7 +114,6 @@ class Repair:
         self.trees = rebin(split_trees(ensemble), old, binning)
         self.rows = make_rows(binning, values, target, weight, 1.0)
         self.target = target
-        self.weight = np.ones(len(values)) if weight is None else weight
         self.plan = make_plan(
             params,
             binning,
@@ -215,15 +215,19 @@ def cross_fitted(repair: Repair, path: Callable[[int], list[np.ndarray]]) -> tup
     return raw, int(np.argmin(losses.sum(axis=0)))
 
 
-def _folds(units: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    is_positive = np.bincount(units, weights=target >= 0.5) > 0
+def _folds(units: np.ndarray, target: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Deal rows (groups) of either class to folds; those without weight count nowhere and lie in fold 0."""
+    counts = np.bincount(units, weights=weight) > 0
+    is_positive = (np.bincount(units, weights=weight * (target >= 0.5)) > 0)[counts]
     fewest = int(min(is_positive.sum(), (~is_positive).sum()))
     if fewest < MIN_PER_CLASS:
         raise ValueError(
             f"the new rows hold {fewest} rows (groups) of one class; at least {MIN_PER_CLASS} are needed to"
             " judge a repair: hand in a longer period"
         )
-    return stratified_folds(is_positive, N_FOLDS, rng)[units]
+    folds = np.zeros(len(counts), dtype=np.int64)
+    folds[counts] = stratified_folds(is_positive, N_FOLDS, rng)
+    return folds[units]
 
 
 def _log_odds(calibration: Calibration, raw: np.ndarray) -> np.ndarray:

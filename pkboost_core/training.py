@@ -145,9 +145,13 @@ class GradientState:
             self.rows.codes, plan.positions, elements, spans, self.scales, plan.rules, bound, nodes
         )
 
-    def replay(self, tree: int, old: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """Return the tree `old` with values, covers and counts of these rows; add its values to `raw`."""
+    def replay(self, tree: int, old: np.ndarray, raw: np.ndarray, keep_unseen: bool = False) -> np.ndarray:
+        """Return the tree `old` with values, covers and counts of these rows; add its values to `raw`.
+
+        The penalty pulls values to 0 or, with `keep_unseen`, to the old ones, which leaves without rows keep.
+        """
         rows, plan, nodes = self.rows, self.plan, as_records(old.copy())
+        anchors = old["value"] / plan.rules.learning_rate if keep_unseen else np.zeros(len(old))
         self.pack(tree, 1.0)
         refit_tree(
             rows.codes,
@@ -158,6 +162,7 @@ class GradientState:
             plan.monotonic,
             plan.max_delta_step,
             plan.rules,
+            anchors,
             nodes,
             raw,
         )

@@ -30,6 +30,7 @@ class DelayWatch:
     curve, curve_date : F, and the date as of which it was estimated.
     done : the last cohort week counted.
     alarm_date, alarm_words : of the last alarm.
+    since : F is estimated from leads created from this day on; None takes all.
     """
 
     curve: DelayCurve
@@ -38,6 +39,7 @@ class DelayWatch:
     done: str | None = None
     alarm_date: str | None = None
     alarm_words: str = ""
+    since: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -72,13 +74,11 @@ def _delays_of(wins: pl.DataFrame, week: date) -> np.ndarray:
     cohort = wins.filter(
         pl.col("created_at") >= start, pl.col("created_at") < end, pl.col("known_at").is_not_null()
     )
-    return (
-        cohort.select(
-            (pl.col("known_at") - pl.col("created_at")).dt.total_microseconds() / MICROSECONDS_A_DAY
-        )
-        .to_series()
-        .to_numpy()
-    )
+    return cohort.select(_delay_days()).to_series().to_numpy()
+
+
+def _delay_days() -> pl.Expr:
+    return (pl.col("known_at") - pl.col("created_at")).dt.total_microseconds() / MICROSECONDS_A_DAY
 
 
 def first_curve(wins: pl.DataFrame, as_of: date) -> DelayWatch:
@@ -95,17 +95,28 @@ def first_curve(wins: pl.DataFrame, as_of: date) -> DelayWatch:
 def refit_when_needed(state: DelayWatch, wins: pl.DataFrame, as_of: date) -> DelayWatch:
     """Estimate F anew after tonight's alarm, or when twice as many wins are known as it was made from.
 
-    After an alarm only leads of the last `RECENT_DAYS` are used, where they are enough: F has changed.
+    After an alarm only leads of the last `RECENT_DAYS` are used, where they are enough: F has changed. Later
+    estimates keep to leads created since then, so that the old F does not come back with the old leads.
     """
     is_alarm = state.alarm_date == as_of.isoformat()
-    if not is_alarm and wins["known_at"].count() < 2 * state.curve.n_wins:
+    if not is_alarm and _n_like_used(state, wins) < 2 * state.curve.n_wins:
         return state
-    recent = wins.filter(pl.col("created_at") >= midnight(as_of - timedelta(days=RECENT_DAYS)))
-    for chosen in [recent, wins] if is_alarm else [wins]:
+    recent = (as_of - timedelta(days=RECENT_DAYS)).isoformat()
+    for since in [recent, state.since] if is_alarm else [state.since]:
         with suppress(ValueError):
-            fresh = DelayWatch(_estimate(chosen, as_of), as_of.isoformat(), done=state.done)
-            return replace(fresh, alarm_date=state.alarm_date, alarm_words=state.alarm_words)
+            curve = _estimate(_created_since(wins, since), as_of)
+            return replace(state, curve=curve, curve_date=as_of.isoformat(), rate=RateState(), since=since)
     return state
+
+
+def _created_since(wins: pl.DataFrame, since: str | None) -> pl.DataFrame:
+    return wins if since is None else wins.filter(pl.col("created_at") >= midnight(date.fromisoformat(since)))
+
+
+def _n_like_used(state: DelayWatch, wins: pl.DataFrame) -> int:
+    """Count the known wins of the kind that `DelayCurve.n_wins` counts."""
+    counted = _delay_days().is_between(0.0, state.curve.support_days, closed="left")
+    return _created_since(wins, state.since).filter(counted).height
 
 
 def delay_note(state: DelayWatch, as_of: date) -> str | None:

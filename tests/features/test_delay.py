@@ -252,23 +252,53 @@ def test_readiness_without_rows_is_all_zero():
     assert (found.mature_rows, found.open_rows, found.newest_mature) == (0, 0, None)
 
 
-def test_an_open_lead_that_has_escaped_losses_too_is_not_called_hopeless():
-    """Wins and losses arrive at their own pace: open rows win as often as their odds say."""
+@pytest.mark.parametrize("void_share", [0.0, 0.2])
+def test_an_open_lead_that_has_escaped_losses_too_is_not_called_hopeless(void_share):
+    """Wins and losses arrive at their own pace: open rows win as often as their odds say.
+
+    So they do where leads had been lost before their snapshot, which was heard of within a week after it.
+    """
     rng = np.random.default_rng(4)
     n, age = 200_000, 15
     ages = np.where(np.arange(n) < n // 2, 200, age)
     win = np.where(rng.random(n) < 0.3, rng.exponential(20, n), np.inf)
     loss = np.where(np.isinf(win), rng.exponential(10, n), np.inf)
     win[win >= 60] = np.inf
-    labels = replace(late(ages, win), end_days=loss)
+    is_void = rng.random(n) < void_share
+    void = np.where(is_void, rng.uniform(0, 7, n), np.inf)
+    win, loss = np.where(is_void, np.inf, win), np.minimum(loss, void)
+    labels = replace(late(ages, win), end_days=loss, void_days=void)
     curve = labels.delay_curve(AS_OF)
     odds = labels.open_odds(AS_OF, curve)
     is_open = (ages == age) & (win >= age) & (loss >= age)
     assert ((odds > 0) == is_open).all()
-    p, later = np.isfinite(win).mean(), np.isfinite(win[is_open]).mean()
+    p, later = np.isfinite(win[~is_void]).mean(), np.isfinite(win[is_open]).mean()
     s = odds[is_open].mean()
     assert p * s / (1 - p + p * s) == pytest.approx(later, abs=0.01)
     assert rescore(p, float(curve(age))) < 0.7 * later
+
+
+@pytest.mark.parametrize("precision", [lambda days: days, np.floor], ids=["instants", "days"])
+def test_the_curve_of_rows_is_the_share_that_is_won_shows_at_that_age(precision):
+    """A win of the seventh day that is dated by its day is seen on the eighth night, not on the seventh."""
+    rng = np.random.default_rng(2)
+    n = 60_000
+    win = np.exp(rng.normal(MU, SIGMA, n))
+    win = np.where(win < 60, precision(win), np.inf)
+    labels = late(rng.integers(1, 62, n) * 7, win)
+    mature = np.array([(win[np.isfinite(win)] < age).mean() for age in AGES[:4]])
+    assert labels.delay_curve(AS_OF)(AGES[:4]) == pytest.approx(mature, abs=0.006)
+
+
+def test_wins_of_leads_that_had_been_lost_before_the_snapshot_are_not_in_the_curve():
+    labels = late([200] * 200, np.linspace(1, 59.9, 200))
+    voids = late([200] * 200, [50.0] * 200)
+    both = {
+        name: np.concatenate([getattr(labels, name), getattr(voids, name)])
+        for name in ("snapshots", "segments", "win_days", "end_days")
+    }
+    mixed = replace(labels, **both, void_days=np.repeat([np.inf, 2.0], 200))
+    assert mixed.delay_curve(AS_OF) == labels.delay_curve(AS_OF)
 
 
 @pytest.mark.data

@@ -2,13 +2,16 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 
 from features.delay import DelayCurve
 from flows.monitors.delay_drift import delay_evidence, watch_delay
+from flows.monitors.delay_weeks import DelayWatch, first_curve, refit_when_needed
 from flows.monitors.e_process import RateState
 from flows.monitors.early_wins import THRESHOLD, expected_early_wins, watch_early_wins
 
@@ -120,3 +123,50 @@ def test_a_moved_delay_curve_is_found(median, subject, sign):
         assert reading.effect * sign > 0.05
         assert reading.words.startswith("of the wins of a lead's first 30 days ")
         assert not reading.is_page
+
+
+def wins_of_days(n_days, change, known_by):
+    """Six wins a day, that take 10 days on average, and 30 for leads created from day `change` on."""
+    rng = np.random.default_rng(7)
+    created = np.repeat(np.arange(n_days, dtype=float), 6)
+    known = created + rng.exponential(np.where(created < change, 10.0, 30.0))
+    seen = known < known_by
+    start = np.datetime64(MONDAY, "us")
+    days = {"created_at": created[seen], "known_at": known[seen]}
+    return pl.DataFrame(
+        {name: start + (value * 86_400e6).astype("timedelta64[us]") for name, value in days.items()},
+        schema=dict.fromkeys(days, pl.Datetime("us")),
+    ).with_columns(pl.all().dt.replace_time_zone("UTC"))
+
+
+def test_after_an_alarm_the_old_leads_stay_out_of_the_delay_curve():
+    def night(day):
+        return MONDAY + timedelta(days=day), wins_of_days(day, 700, day)
+
+    as_of, wins = night(700)
+    old = first_curve(wins, as_of)
+    as_of, wins = night(900)
+    alarmed = refit_when_needed(replace(old, alarm_date=as_of.isoformat(), alarm_words="x"), wins, as_of)
+    assert alarmed.since == (as_of - timedelta(days=180)).isoformat()
+    assert alarmed.curve(7.0) < old.curve(7.0) - 0.1
+    as_of, wins = night(901)
+    assert refit_when_needed(alarmed, wins, as_of) == alarmed
+    as_of, wins = night(1150)
+    doubled = refit_when_needed(alarmed, wins, as_of)
+    assert doubled.curve_date == as_of.isoformat()
+    assert doubled.curve(7.0) == pytest.approx(1 - math.exp(-7 / 30), abs=0.06)
+    assert DelayWatch.from_dict(json.loads(json.dumps(doubled.to_dict()))) == doubled
+
+
+def test_a_delay_watch_stored_before_it_had_a_start_loads():
+    watch = DelayWatch(CURVE, "2025-01-06")
+    stored = watch.to_dict()
+    del stored["since"]
+    assert DelayWatch.from_dict(stored) == watch
+
+
+def test_wins_that_the_curve_leaves_out_do_not_ask_for_a_new_one():
+    as_of, wins = MONDAY + timedelta(days=400), wins_of_days(400, 400, 400)
+    watch = first_curve(wins, as_of)
+    backdated = wins.with_columns(created_at=pl.col("known_at") + timedelta(days=1))
+    assert refit_when_needed(watch, pl.concat([wins, backdated]), as_of + timedelta(days=1)) == watch

@@ -81,31 +81,53 @@ def test_a_backtest_does_not_see_labels_that_came_after_its_origin(recipe: Recip
     assert leaky.known_at(TODAY, recipe, SETTINGS).n_positives > 1.5 * honest.n_positives
 
 
-def test_a_column_filled_after_the_outcome_shows_its_old_value_before():
-    honest, ends = crm(N), crm(N).outcome
-    filled = honest.lead.join(ends.select("lead_id", "is_conversion"), on="lead_id").with_columns(
-        industry=pl.when("is_conversion").then(pl.lit("customer"))
-    )
+def filled_late(field: str, won: str) -> pl.DataFrame:
+    """History of a field that is null until a lead ends, and then `won` for those that converted."""
     log = [
         {
             "entity": "lead",
             "entity_id": i,
-            "field": "industry",
+            "field": field,
             "value": value,
             "valid_from": start,
             "valid_to": end,
         }
-        for i, born, won in ends.join(honest.lead, on="lead_id")
-        .select("lead_id", "created_at", "outcome_at")
+        for i, born, ended, is_won in crm(N)
+        .outcome.join(crm(N).lead, on="lead_id")
+        .select("lead_id", "created_at", "outcome_at", "is_conversion")
         .iter_rows()
-        for value, start, end in ((None, born, won), ("customer", won, None))
+        for value, start, end in ((None, born, ended), (won if is_won else None, ended, None))
     ]
+    return frame("field_history", log)
+
+
+def test_a_column_filled_after_the_outcome_shows_its_old_value_before():
+    honest = crm(N)
+    filled = honest.lead.join(honest.outcome.select("lead_id", "is_conversion"), on="lead_id").with_columns(
+        industry=pl.when("is_conversion").then(pl.lit("customer"))
+    )
     leaky = replace(
-        honest, lead=filled.select(honest.lead.columns), field_history=frame("field_history", log)
+        honest,
+        lead=filled.select(honest.lead.columns),
+        field_history=filled_late("industry", "customer"),
     )
     rows = training_set(leaky, TODAY, SETTINGS)
     assert rows.n_positives > 20
     assert rows.frame["lead_industry"].null_count() == rows.frame.height
+
+
+@pytest.mark.parametrize("value", ["approved", "12.5"])
+def test_so_does_a_custom_column(value: str):
+    is_won = dict(crm(N).outcome.select("lead_id", "is_conversion").iter_rows())
+    filled = crm(
+        N, attrs=[json.dumps({"budget": value if won else None}) for _, won in sorted(is_won.items())]
+    )
+    without = training_set(filled, TODAY, SETTINGS)
+    assert without.frame["attrs_budget"].null_count() < without.frame.height
+    rows = training_set(replace(filled, field_history=filled_late("attrs_budget", value)), TODAY, SETTINGS)
+    assert rows.n_positives > 20
+    assert rows.frame["attrs_budget"].dtype == without.frame["attrs_budget"].dtype
+    assert rows.frame["attrs_budget"].null_count() == rows.frame.height
 
 
 def test_a_copy_of_the_label_raises_the_alarm_by_name():

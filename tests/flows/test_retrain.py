@@ -111,7 +111,7 @@ def test_short_history_is_told(settings, simulated):
     sources, _ = read_sources(simulated, CLOCK)
     brief = settings.model_copy(update={"train_window_days": 28})
     with pytest.raises(ValueError, match=r"history allows \d weekly origins; 8 are needed"):
-        backtest(history(sources, CLOCK, brief), {"mature": of_recipe(MATURE)}, brief)
+        backtest(history(sources, CLOCK, brief, n_origins=1), {"mature": of_recipe(MATURE)}, brief)
 
 
 def test_a_search_records_its_candidates_and_rests_for_a_week(settings, simulated, night, monkeypatch):

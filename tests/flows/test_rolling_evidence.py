@@ -18,9 +18,10 @@ from flows.cli import main
 from flows.dataset import History, history
 from flows.evidence_flow import run_evidence
 from flows.evidence_section import render_evidence
+from flows.floors import floor_rows
 from flows.nightly import run_training
 from flows.progress import Progress
-from flows.recipes import MATURE
+from flows.recipes import MATURE, SOFT
 from flows.rolling_evidence import pooled, rolling_cohorts, rolling_evidence
 from simulator import SimulationConfig
 from tests.features.worlds import day
@@ -62,6 +63,16 @@ def test_each_week_is_judged_by_what_is_known_today_of_the_leads_open_on_it(past
         np.testing.assert_array_equal(cohort.y > 0, np.isin(cohort.leads, within.to_numpy()))
         ended = crm(N).outcome.filter(pl.col("outcome_at").dt.date() < origin)["lead_id"]
         assert not np.isin(cohort.leads, ended.to_numpy()).any()
+
+
+def test_floors_learn_from_mature_rows_whatever_the_recipe_does(past: History, cohorts):
+    origin = list(cohorts)[-1]
+    soft = past.known_at(origin, SOFT, SETTINGS)
+    mature = past.known_at(origin, MATURE, SETTINGS)
+    learnt = floor_rows(past, origin, SOFT, SETTINGS)
+    assert soft.open_odds.any()
+    assert learnt.frame.equals(mature.frame)
+    np.testing.assert_array_equal(learnt.y, mature.y)
 
 
 def test_an_origin_does_not_depend_on_anything_learnt_after_it(past: History, cohorts):

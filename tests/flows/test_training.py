@@ -1,6 +1,7 @@
 """Training: the backtest knows nothing of its future; real exports raise the alarm only when they leak."""
 
 import os
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from flows.adapters.database import Database
 from flows.adapters.importer import import_files
 from flows.adapters.settings import Settings
 from flows.adapters.source_reader import read_sources
-from flows.dataset import History, history, training_set
+from flows.backtest import origins
+from flows.dataset import History, history, scoring_set, training_set
 from flows.fitting import fit_recipe
 from flows.lead_model import LabelDefinition
 from flows.recipes import BUCKETS, MATURE, RECIPES, REPAIR_DAYS, REPAIRED, SOFT, Recipe
+from flows.score_mapping import ScoreMapping
+from flows.scoring import score_open_leads
 from flows.training import newest_cohort, train
 from pkboost_core.adaptation import adapt
-from tests.features.worlds import day
+from tests.features.worlds import at, day, sources
 from tests.flows.late_crm import SETTINGS, crm
 
 DATA = Path(os.environ.get("LEADSCORE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
@@ -50,6 +54,22 @@ def test_the_backtest_trains_on_what_was_known_when_its_cohort_began(past: Histo
         assert before.frame.select(KEYS).equals(known.frame.select(KEYS))
         np.testing.assert_array_equal(before.y, known.y)
         np.testing.assert_array_equal(before.open_odds, known.open_odds)
+
+
+@pytest.mark.parametrize("recipe", [MATURE, SOFT], ids=lambda recipe: recipe.name)
+def test_every_origin_of_a_backtest_has_a_whole_training_window(recipe: Recipe):
+    brief = SETTINGS.model_copy(update={"train_window_days": 56})
+    past = history(crm(600), day(300), brief)
+    days = origins(past, brief)
+    assert len(days) == 8
+    for origin in (days[0], days[-1]):
+        found, known = past.known_at(origin, recipe, brief), training_set(crm(600), origin, brief, recipe)
+        assert found.frame.equals(known.frame)
+        np.testing.assert_array_equal(found.y, known.y)
+        np.testing.assert_array_equal(found.open_odds, known.open_odds)
+    assert (known.open_odds > 0).any() == (recipe is SOFT)
+    tonight = past.known_at(past.as_of, recipe, brief)
+    assert tonight.frame["snapshot_date"].min() > past.as_of - brief.maturity - timedelta(days=56)
 
 
 def test_rows_of_leads_that_had_ended_unknown_to_the_night_are_dropped_once_that_is_known(past: History):
@@ -138,17 +158,37 @@ def test_a_repair_starts_from_a_model_of_older_rows_and_learns_from_the_rest(pas
     seen = []
 
     def spy(booster, X, y, groups):
-        seen.append((booster, len(y)))
+        seen.append((booster, set(groups), len(y)))
         return adapt(booster, X, y, groups=groups)
 
     monkeypatch.setattr(fitting, "adapt", spy)
     rows = past.known_at(past.as_of, MATURE, SETTINGS)
     fit_recipe(rows, RECIPES["repair"], SETTINGS)
     older = rows.snapshot_dates <= rows.snapshot_dates.max() - np.timedelta64(REPAIR_DAYS, "D")
-    ((base, n_newer),) = seen
-    assert n_newer == (~older).sum()
+    ((base, leads, n_newer),) = seen
+    by_lead = rows.frame.filter(pl.col("lead_id").is_in(leads))
+    assert n_newer == by_lead.height > 0
+    assert not leads & set(rows.where(older).frame["lead_id"]), "their conversions are learnt already"
+    assert leads | set(rows.where(older).frame["lead_id"]) == set(rows.frame["lead_id"])
     expected = fit_recipe(rows.where(older), MATURE, SETTINGS)
     np.testing.assert_array_equal(base.ensemble_.nodes, expected.booster.ensemble_.nodes)
+
+
+def test_a_lead_of_which_nothing_is_known_has_the_base_rate_of_the_model_not_of_an_inherited_mapping():
+    known, night, alone = crm(200), day(300), SETTINGS.model_copy(update={"n_threads": 1})
+    inherited = ScoreMapping("odds-of-long-ago", 0.9)
+    model = train(known, night, alone, LabelDefinition(60, 10, ""), "", inherited, MATURE).model
+    blank = {"lead_id": "blank", "created_at": at(297), "known_at": at(297)}
+    lead = pl.concat([known.lead, sources(lead=[blank]).lead])
+    known = replace(known, lead=lead)
+    leads = scoring_set(known, night, SETTINGS, model.encoding.attr_kinds)
+    scores = score_open_leads(model, leads, known, night, "2", midnight(night))
+    row = scores.row(by_predicate=pl.col("lead_id") == "blank", named=True)
+    assert (row["tier"], row["mapping_version"]) == ("pooled_prior", "odds-of-long-ago")
+    assert row["probability"] == training_set(known, night, SETTINGS).y.mean() < 0.5
+    older = replace(model, recipe={k: v for k, v in model.recipe.items() if k != "base_rate"})
+    scores = score_open_leads(older, leads, known, night, "1", midnight(night))
+    assert scores.filter(pl.col("lead_id") == "blank")["probability"].item() == 0.9
 
 
 def test_buckets_are_not_published(past: History):

@@ -144,12 +144,12 @@ def test_other_modes_are_repaired_too(options):
 
 def test_monotone_scores_stay_monotone():
     model = PKBoostClassifier(**OPTIONS, monotonic_constraints={0: 1}).fit(*world("none", 2000, 7))
-    found = adapt(model, *world("range", 1500, 7))
-    assert found.is_accepted
     X = np.repeat(world("range", 40, 8)[0], 30, axis=0)
     X[:, 0] = np.tile(np.linspace(-3, 3, 30), 40)
-    steps = np.diff(found.model.decision_function(X).reshape(40, 30), axis=1)
-    assert steps.min() >= -1e-9
+    for found in (adapt(model, *world("range", 1500, 7)), refit_leaves(model, *world("prior", 1500, 7))):
+        assert found.is_accepted
+        steps = np.diff(found.model.decision_function(X).reshape(40, 30), axis=1)
+        assert steps.min() >= -1e-9
 
 
 def test_leaf_values_move_as_far_as_asked_for():
@@ -164,6 +164,20 @@ def test_leaf_values_move_as_far_as_asked_for():
     assert unchanged.model is champion()
 
 
+@pytest.mark.parametrize("l2", [1.0, 0.0])
+def test_leaves_that_no_newer_row_reaches_keep_their_values(l2):
+    model = PKBoostClassifier(**OPTIONS, l2_regularization=l2).fit(*world("none", 2000, 3))
+    X, y = world("prior", 1500, 1)
+    is_known = X[:, 3] != 2
+    found = refit_leaves(model, X[is_known], y[is_known])
+    old, new = model.ensemble_.nodes, found.model.ensemble_.nodes
+    unseen = new["is_leaf"] & (new["count"] == 0)
+    assert found.is_accepted
+    assert unseen.sum() > 10
+    np.testing.assert_allclose(new["value"][unseen], old["value"][unseen], rtol=1e-9)
+    assert not np.allclose(new["value"][~unseen], old["value"][~unseen])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -172,6 +186,7 @@ def test_leaf_values_move_as_far_as_asked_for():
         ({"X": np.zeros((200, 3))}, "X has 3 features"),
         ({"sample_weight": np.full(200, -1.0)}, "should not be smaller than 0"),
         ({"n_estimators": 0}, "n_estimators=0"),
+        ({"sample_weight": 1.0 - world("none", 200, 8)[1]}, "hold 0 rows .groups. of one class; at least 10"),
     ],
 )
 def test_what_cannot_be_used_is_named(change, message):

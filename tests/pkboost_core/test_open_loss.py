@@ -53,6 +53,13 @@ def test_the_prior_makes_the_gradients_sum_to_zero():
     assert p > y.mean()
 
 
+def test_open_rows_alone_beside_positives_are_refused():
+    _, y, _ = rows()
+    target = with_open(y, np.where(y == 0, 3.0, 0.0)).astype(np.float32)
+    with pytest.raises(ValueError, match="hardly a row is settled as negative"):
+        OpenLogLoss().base_scores(target, np.zeros(0, np.float32))
+
+
 @pytest.fixture(scope="module")
 def late():
     """Positives of which the younger half of the rows has seen 40 %: more so where the feature is high."""
