@@ -47,7 +47,7 @@ def shared(settings, database: Database) -> Registry:
 @pytest.fixture
 def registry(shared: Registry, database: Database, request: pytest.FixtureRequest) -> Iterator[Registry]:
     """A registered model of this test's own, and empty tables."""
-    yield Registry(shared.tracking_uri, shared.artifact_root, request.node.name[-60:].replace(".", " "))
+    yield Registry(shared.tracking_uri, shared.artifact_root, request.node.name.replace(".", " "))
     with database.connect(autocommit=True) as connection:
         connection.execute(
             "TRUNCATE scoring.lead_score_published, scoring.lead_score_history, scoring.score_pointer,"
