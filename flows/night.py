@@ -24,7 +24,7 @@ from flows.adapters.database import (
     open_database,
 )
 from flows.adapters.logging import configure_logging
-from flows.adapters.migrations import migrate, night_date, today
+from flows.adapters.migrations import migrate, night_date
 from flows.adapters.page_table import FAILED_NIGHT
 from flows.adapters.registry import Registry, open_registry
 from flows.adapters.settings import Settings
@@ -164,10 +164,16 @@ def with_given(
     progress: Progress,
     is_replay: bool = False,
 ) -> dict[str, Any]:
-    """Run a flow of one argument, the date, with resources that are already open."""
+    """Run a flow of one argument, the date, with resources that are already open.
+
+    Raises
+    ------
+    ValueError
+        The date is still to come: whoever gave it is told, and nobody else.
+    """
     token = _GIVEN.set(_Resources(settings, database, progress, is_replay))
     try:
-        return run(as_of or today(database))
+        return run(night_date(database, as_of))
     finally:
         _GIVEN.reset(token)
 

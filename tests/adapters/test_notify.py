@@ -223,7 +223,7 @@ def test_a_page_whose_alarm_ended_before_it_could_be_sent_is_sent_all_the_same(d
     assert deliver_pages(database, settings, waits=()) == {"webhook": False}
     with database.connect(ROLE) as connection:
         resolve_gone(connection, "lead-conversion", [])
-        resolve_failures(connection, "lead-conversion", DAY)
+        resolve_failures(connection, "lead-conversion", DAY, FAILED_NIGHT)
     assert deliver_pages(database, settings) == {"webhook": True}
     (text,) = webhook.texts
     assert "(T1 volume lead, first seen on 2026-05-04, has ended)" in text

@@ -69,8 +69,10 @@ def a_later_night(settings, database):
 
 def warnings_of(settings, database, day, *, is_replay=False, **options):
     def live(as_of):
-        with open_night(as_of, **options) as night:
-            return {"warnings": night.warnings}
+        with open_night(as_of, **options) as living:
+            if living.run is not None:
+                score_runs.fail_run(database, living.run, "looked at only")
+            return {"warnings": living.warnings}
 
     return with_given(live, settings, database, day, Progress(), is_replay)["warnings"]
 
@@ -89,6 +91,7 @@ def test_a_date_that_is_still_to_come_is_refused(settings, database):
         warnings_of(settings, database, tomorrow)
     with pytest.raises(ValueError, match="is still to come"):
         warnings_of(settings, database, tomorrow, records_run=False)
+    assert open_pages(database, settings.model_key) == []
 
 
 def test_an_interrupted_night_and_a_replay_leave_none(settings, database):
