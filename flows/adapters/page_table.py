@@ -23,8 +23,8 @@ _OPEN = """
     ON CONFLICT (model_key, cause) WHERE resolved_at IS NULL DO NOTHING
 """
 _RESOLVE_GONE = """
-    UPDATE scoring.page SET resolved_at = clock_timestamp(), resolved_by = 'the alarm has ended'
-    WHERE model_key = %s AND monitor = 'T1' AND resolved_at IS NULL AND NOT cause = ANY(%s)
+    UPDATE scoring.page SET resolved_at = clock_timestamp(), resolved_by = %(by)s
+    WHERE model_key = %(key)s AND monitor = 'T1' AND resolved_at IS NULL AND NOT cause = ANY(%(standing)s)
 """
 _RESOLVE_QUIET = """
     UPDATE scoring.page
@@ -35,7 +35,7 @@ _RESOLVE_QUIET = """
 _RESOLVE_FAILURES = """
     UPDATE scoring.page
     SET resolved_at = clock_timestamp(),
-        resolved_by = 'the ' || monitor || ' of ' || %(day)s::date || ' succeeded'
+        resolved_by = %(by)s
     WHERE model_key = %(key)s AND monitor = %(monitor)s AND resolved_at IS NULL
 """
 _OPEN_PAGES = """
@@ -47,13 +47,15 @@ _UNDELIVERED = """
     WHERE model_key = %(key)s AND NOT delivered ?& %(channels)s
       AND (resolved_at IS NULL
            OR (resolved_at > clock_timestamp() - make_interval(days => %(days)s)
-               AND (resolved_by = 'the alarm has ended' OR resolved_by LIKE 'the night of %% succeeded')))
+               AND (resolved_by = %(ended)s OR resolved_by LIKE ANY(%(succeeded)s))))
     ORDER BY page_id
 """
 _DELIVERED = "UPDATE scoring.page SET delivered = delivered || %s WHERE page_id = ANY(%s)"
 
 FAILED_NIGHT, FAILED_RETRAINING = "night", "retraining"
 """In place of a monitor, on the page of a night or a retraining that failed."""
+_ENDED, _SUCCEEDED = "the alarm has ended", "the {} of {} succeeded"
+"""Who closes a page whose cause has ended by itself."""
 QUIET_DAYS = 91
 """A fall that stays raises the alarm again within some weeks: a page of T2 or T3 stays open for 13."""
 SENT_LATE_DAYS = 7
@@ -105,7 +107,8 @@ def count_standing(
 
 def resolve_gone(connection: psycopg.Connection[Any], model_key: str, standing: Collection[str]) -> None:
     """Close the pages of T1 whose alarm stands no more."""
-    connection.execute(_RESOLVE_GONE, [model_key, list(standing)])
+    values = {"key": model_key, "standing": list(standing), "by": _ENDED}
+    connection.execute(_RESOLVE_GONE, values)
 
 
 def resolve_quiet(connection: psycopg.Connection[Any], model_key: str, as_of: date) -> None:
@@ -116,7 +119,8 @@ def resolve_quiet(connection: psycopg.Connection[Any], model_key: str, as_of: da
 
 def resolve_failures(connection: psycopg.Connection[Any], model_key: str, as_of: date, what: str) -> None:
     """Close the pages of nights, or of retrainings, that failed."""
-    connection.execute(_RESOLVE_FAILURES, {"key": model_key, "day": as_of, "monitor": what})
+    values = {"key": model_key, "monitor": what, "by": _SUCCEEDED.format(what, as_of)}
+    connection.execute(_RESOLVE_FAILURES, values)
 
 
 def open_pages(database: Database, model_key: str) -> list[dict[str, Any]]:
@@ -130,7 +134,9 @@ def undelivered(database: Database, model_key: str, channels: Collection[str]) -
 
     They are open, or ended by themselves in the last `SENT_LATE_DAYS`: who closes one by hand knows of it.
     """
+    succeeded = [_SUCCEEDED.format(what, "%") for what in (FAILED_NIGHT, FAILED_RETRAINING)]
     values = {"key": model_key, "channels": list(channels), "days": SENT_LATE_DAYS}
+    values |= {"ended": _ENDED, "succeeded": succeeded}
     with database.connect(ROLE) as connection:
         rows = connection.execute(_UNDELIVERED, values).fetchall()
     return [Page(*row) for row in rows]

@@ -16,6 +16,7 @@ from flows.adapters.database import Database
 from flows.adapters.notify import deliver_pages
 from flows.adapters.page_table import (
     FAILED_NIGHT,
+    FAILED_RETRAINING,
     QUIET_DAYS,
     record_pages,
     resolve_failures,
@@ -218,16 +219,19 @@ def test_a_page_whose_alarm_ended_before_it_could_be_sent_is_sent_all_the_same(d
     settings = Settings(page_webhook_url=webhook.url)
     volume = replace(FALL, monitor="T1", cause="T1 volume lead")
     failed = replace(FALL, monitor=FAILED_NIGHT, cause="night failed: OSError")
-    page(database, volume, failed)
+    retraining = replace(FALL, monitor=FAILED_RETRAINING, cause="retraining failed: OSError")
+    page(database, volume, failed, retraining)
     webhook.fail_times = 1
     assert deliver_pages(database, settings, waits=()) == {"webhook": False}
     with database.connect(ROLE) as connection:
         resolve_gone(connection, "lead-conversion", [])
         resolve_failures(connection, "lead-conversion", DAY, FAILED_NIGHT)
+        resolve_failures(connection, "lead-conversion", DAY, FAILED_RETRAINING)
     assert deliver_pages(database, settings) == {"webhook": True}
     (text,) = webhook.texts
     assert "(T1 volume lead, first seen on 2026-05-04, has ended)" in text
     assert "(night failed: OSError, first seen on 2026-05-04, has ended)" in text
+    assert "(retraining failed: OSError, first seen on 2026-05-04, has ended)" in text
     assert deliver_pages(database, settings) == {}
 
 
