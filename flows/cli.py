@@ -32,7 +32,7 @@ from flows.commands import (
     uplift,
     warmup,
 )
-from flows.commands.session import Answer, Output, UsageError
+from flows.commands.session import Answer, Output, UsageError, say
 
 FAILURE, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -106,14 +106,14 @@ def _failure(error: Exception, output: Output) -> Answer:
     file_only.error("failed: %s", message, exc_info=error)
     if output.debug:
         print(mask_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
-    _say(message)
+    say(message)
     is_usage = isinstance(error, UsageError)
     return Answer({"status": "failed", "error": message}, None, USAGE if is_usage else FAILURE)
 
 
 def _stopped(how: str, status: int) -> Answer:
     message = f"{how}; the last published scores are untouched"
-    _say(message)
+    say(message)
     return Answer({"status": "stopped", "error": message}, None, status)
 
 
@@ -136,10 +136,6 @@ def _setting_problem(detail: Any) -> str:
     name = ".".join(str(part) for part in detail["loc"]).upper()
     name = name if name.startswith(("MLFLOW_", "PREFECT_")) else f"LEADSCORE_{name}"
     return f"setting {name}={detail['input']!r}: {detail['msg']}"
-
-
-def _say(text: str) -> None:
-    print(f"leadscore: {text}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from flows.adapters.database import (
     open_database,
 )
 from flows.adapters.logging import configure_logging
-from flows.adapters.migrations import migrate, night_date
+from flows.adapters.migrations import BEGIN_ANEW, migrate, night_date
 from flows.adapters.page_table import FAILED_NIGHT
 from flows.adapters.registry import Registry, open_registry
 from flows.adapters.settings import Settings
@@ -102,9 +102,7 @@ class Night:
             newest = self.newest_published
             self.warnings.append(
                 f"filed only: scores of {newest} are newer than {self.as_of}, so sales lists and the champion"
-                f" stay as they are; where {newest} is another source's or a wrong date, begin anew by"
-                " `leadscore db reset`, or give this source a LEADSCORE_MODEL_KEY and a LEADSCORE_MODEL_NAME"
-                " of its own"
+                f" stay as they are; where {newest} is another source's or a wrong date, {BEGIN_ANEW}"
             )
 
     def open_leads(self, sources: Sources) -> OpenLeads:

@@ -87,7 +87,7 @@ def scoring(as_of: date | None = None) -> dict[str, Any]:
     with PeakMemory() as memory, open_night(as_of) as night:
         sources = read(night)
         champion = load_champion(night)
-        _refuse_unable(night, sources, champion)
+        refuse_unable(night, sources, champion)
         scores = score(night, sources, champion)
         publish_scores(night, sources, scores, champion)
         follow(night, champion)
@@ -226,7 +226,7 @@ def load_champion(night: Night) -> Champion:
     return champion
 
 
-def _refuse_unable(night: Night, sources: Sources, champion: Champion) -> None:
+def refuse_unable(night: Night, sources: Sources, champion: Champion) -> None:
     """Refuse to score with a champion that knows tonight's future, or has another label or other columns."""
     why = why_unable(night, night.open_leads(sources), champion.model)
     if why is not None:

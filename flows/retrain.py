@@ -11,9 +11,9 @@ from flows.adapters.database import Database
 from flows.adapters.memory import PeakMemory
 from flows.adapters.page_table import FAILED_RETRAINING
 from flows.adapters.settings import Settings
-from flows.champion import Champion, can_score
+from flows.champion import Champion
 from flows.night import Night, open_night, recorded_run, with_given
-from flows.nightly import judge, load_champion, read, score_and_publish
+from flows.nightly import judge, load_champion, read, refuse_unable, score_and_publish
 from flows.progress import Progress
 from flows.search import search, why_rest
 from flows.watch import watch_data
@@ -46,11 +46,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
             alarms.write_outcomes(night, rest)
             return {"as_of": night.as_of, "reason": reason, "verdict": "rest", "reasons": [rest]}
         champion = load_champion(night)
-        if not can_score(night, night.open_leads(sources), champion.model):
-            raise LookupError(
-                f"the champion (version {champion.version.version}) cannot score {night.as_of}, so there is"
-                " nothing to compare with: run `leadscore nightly` first"
-            )
+        refuse_unable(night, sources, champion)
         found = search(night, sources, champion, reason)
         if found.promotion is not None:
             with recorded_run(night):

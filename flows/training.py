@@ -124,8 +124,10 @@ def train(
         },
     )
     keys = cohort.frame.select(KEYS)
-    simple = floor_rows(past, before.as_of, recipe, settings)
-    shown = () if earlier is None else _shown(cohort, simple, p, sources, settings)
+    shown: Sequence[Evidence] = ()
+    if earlier is not None:
+        simple = floor_rows(past, before.as_of, recipe, settings)
+        shown = _shown(cohort, simple, p, sources, settings)
     return Trained(model, evaluation, cohort.y, p, keys, leakage, found, train_seconds, shown)
 
 

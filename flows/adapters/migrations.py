@@ -200,6 +200,13 @@ def today(database: Database) -> date:
     return source.clock or datetime.now(UTC).date()
 
 
+BEGIN_ANEW = (
+    "begin anew by `leadscore db reset`, or give this source a LEADSCORE_MODEL_KEY and a LEADSCORE_MODEL_NAME"
+    " of its own"
+)
+"""What to do where published scores are of another source, or of a day that this one has not reached."""
+
+
 def night_date(database: Database, as_of: date | None) -> date:
     """Return the date asked for, else today by the data's own clock or the calendar.
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OWN_LINE = "give this source a LEADSCORE_MODEL_KEY and a LEADSCORE_MODEL_NAME of its own"
 DriftKind = Literal["covariate", "prior", "concept", "delay", "gradual", "outage"]
 
 
@@ -87,7 +86,7 @@ def import_(
 @contextmanager
 def published_scores_told(settings: Settings, database: Database) -> Iterator[None]:
     """Warn where the source put in place within meets published scores of another one, or of a later date."""
-    from flows.adapters.migrations import installed_source, today
+    from flows.adapters.migrations import BEGIN_ANEW, installed_source, today
     from flows.adapters.score_runs import newest_date
 
     before = installed_source(database)
@@ -102,7 +101,7 @@ def published_scores_told(settings: Settings, database: Database) -> Iterator[No
         what = f"of {newest} come from another source"
     else:
         return
-    log.warning("published scores %s; begin anew by `leadscore db reset`, or %s", what, _OWN_LINE)
+    log.warning("published scores %s; %s", what, BEGIN_ANEW)
 
 
 def load_simulated_crm(database: Database, config: SimulationConfig, progress: Progress) -> SimulationSummary:

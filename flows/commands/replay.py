@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from flows.commands.nights import ready
-from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, console_on
+from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, console_on, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def replay(
         nights = _dates(from_, to, every)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    _say(f"the model key of this replay is {key}")
+    say(f"the model key of this replay is {key}")
     with ready(output) as (settings, database, progress):
         if config is not None:
             _simulate(database, config, progress)
@@ -75,13 +75,9 @@ def replay(
                 )
         except BaseException:
             if path.exists():
-                _say(f"the story so far is in {path}")
+                say(f"the story so far is in {path}")
             raise
     return _answer(story, str(path))
-
-
-def _say(text: str) -> None:
-    print(f"leadscore: {text}", file=sys.stderr, flush=True)
 
 
 def _dates(first: date, last: date, every: int) -> list[date]:

@@ -74,6 +74,13 @@ def console_on(stream: Any) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH, highlight=False)
 
 
+def say(text: str) -> None:
+    """Write a line of our own to stderr, passwords masked."""
+    from flows.adapters.logging import mask_passwords
+
+    print(f"leadscore: {mask_passwords(text)}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def opened(output: Output) -> Iterator[tuple[Settings, Progress]]:
     """Settings from the environment, with caches, logs and progress ready."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened
+from flows.commands.session import DEFAULT_OUTPUT, Answer, Output, UsageError, database_of, opened, say
 
 if TYPE_CHECKING:
     from flows.adapters.database import Database
@@ -58,18 +57,18 @@ def _serve(
     from flows.supervisor import Supervisor
 
     uri = tracking_uri(settings, database)
-    supervisor = Supervisor(services(settings, uri, schedule, ports), _say)
+    supervisor = Supervisor(services(settings, uri, schedule, ports), say)
     try:
         with progress.stage("start the services"):
             supervisor.start()
         for name, port in ports.items():
-            _say(f"{name} is at http://{HOST}:{port}")
+            say(f"{name} is at http://{HOST}:{port}")
         if is_server(uri):
-            _say(f"mlflow is at {uri}")
-        _say(f"nights run at {schedule.cron!r} ({schedule.timezone}); logs are in {settings.root / 'logs'}")
+            say(f"mlflow is at {uri}")
+        say(f"nights run at {schedule.cron!r} ({schedule.timezone}); logs are in {settings.root / 'logs'}")
         supervisor.watch()
     except (KeyboardInterrupt, interruption.Terminated):
-        _say("stopping")
+        say("stopping")
     finally:
         with interruption.held_back():
             supervisor.stop()
@@ -117,7 +116,7 @@ def _warn_of_early_nights(cron: str, timezone: str) -> None:
     starts = _starts_of_a_year(cron, timezone)
     if any(start.astimezone(UTC).date() < start.date() for start in starts):
         offset = max(start.utcoffset() or timedelta() for start in starts)
-        _say(
+        say(
             f"warning: {cron!r} ({timezone}) has nights before midnight UTC, which leave out the day that has"
             f" just ended; choose {datetime.min + offset:%H:%M} or later"
         )
@@ -135,9 +134,3 @@ def _starts_of_a_year(cron: str, timezone: str) -> list[datetime]:
         return list(asyncio.run(schedule.get_dates(start=now, end=now + timedelta(days=366))))
     except ValueError:
         raise UsageError(f"--cron {cron!r} never comes") from None
-
-
-def _say(text: str) -> None:
-    from flows.adapters.logging import mask_passwords
-
-    print(f"leadscore: {mask_passwords(text)}", file=sys.stderr, flush=True)
