@@ -1,6 +1,7 @@
 """One embedded Postgres for the whole test session, one fresh database per test module."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ from psycopg import sql
 from flows.adapters.database import Database, open_database
 from flows.adapters.migrations import migrate
 from flows.adapters.settings import Settings
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C through to what tests start: a shell makes whatever it runs in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
