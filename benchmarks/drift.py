@@ -1,7 +1,7 @@
 """Policies against drift in simulated time: what late labels cost and what retraining repairs.
 
     python benchmarks/drift.py [--quick] [--seeds N] [--whole N] [--leads N] [--kinds ...] [--parts ...]
-                               [--json FILE]
+                               [--json FILE [--anew]]
     python benchmarks/drift.py --report FILE [FILE ...] [--write]
 
 Simulated CRMs of 22 months, one per kind of drift and seed, live through their weekly nights; the world
@@ -9,8 +9,9 @@ changes thirteen weeks after the first. Leads are scored on Mondays; every secon
 Outcomes are replaced by their true chances in every measure, so that no luck of the draw is in it. Features
 are built once per world; labels are cut as known on each night by the product's own `History`, and monitors,
 backtest, comparison and gate are the product's own functions.
-`--json` keeps all numbers, after every world anew; `--report` makes the tables of such files, whose parts may
-have been run apart. `--write` puts them into docs/drift.md.
+`--json` keeps all numbers, after every world anew; what its file already holds is not run again, but with
+`--anew`. `--report` makes the tables of such files, whose parts may have been run apart. `--write` puts them
+into docs/drift.md.
 """
 
 import argparse
@@ -27,13 +28,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from drift_policies import GATED, RIVER, schedules
 from drift_report import report
 from drift_worlds import KINDS, QUIET
 from tables import write
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "drift.md"
-WORLD_PARTS = ("policies", "loop", "poison")
-PARTS = (*WORLD_PARTS, "river", "streams", "monitors")
+PARTS = ("policies", "loop", "poison", "river", "streams", "monitors")
 QUICK_KINDS = ("none", "concept")
 QUICK_LEADS = 2_000
 TRIES, QUICK_TRIES = 10, 1
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    parser.add_argument("--anew", action="store_true", help="forget what that file holds")
     parser.add_argument("--report", type=Path, nargs="+", help="measure nothing, show what these files hold")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
@@ -79,13 +81,18 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         options.json.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"leads": options.leads, "runs": [], "poison": [], "monitors": None}
     results |= {"streams": [], "cpu_seconds": 0.0}
+    if options.json and options.json.exists() and not options.anew:
+        results |= json.loads(options.json.read_text())
+    if results["leads"] != options.leads:
+        raise SystemExit(f"{options.json} holds worlds of {results['leads']:,} leads: use another, or --anew")
     with (
         tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as home,
         _server(Path(home)) as urls,
         ProcessPoolExecutor(options.workers, get_context("spawn")) as pool,  # Polars hangs in a fork
     ):
         futures: dict[Future[dict[str, Any]], str] = {
-            pool.submit(function, *arguments): name for name, function, arguments in _tasks(options, urls)
+            pool.submit(function, *arguments): name
+            for name, function, arguments in _tasks(options, urls, results)
         }
         for done, future in enumerate(as_completed(futures), 1):
             results = _joined(results, future.result())
@@ -95,26 +102,42 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def _tasks(options: argparse.Namespace, urls: Any) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Name, function and arguments of everything to run; early seeds of all kinds come first."""
+def _tasks(
+    options: argparse.Namespace, urls: Any, results: dict[str, Any]
+) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Name, function and arguments of everything left to run; early seeds of all kinds come first."""
     tries = QUICK_TRIES if options.quick else TRIES
     for seed in range(options.first_seed, options.seeds):
         for kind in options.kinds:
-            url, what = urls(f"{kind}_{seed}"), (kind, seed, options.leads)
-            parts = [part for part in WORLD_PARTS if part in options.parts and _has(kind, part)]
+            url, what, is_whole = urls(f"{kind}_{seed}"), (kind, seed, options.leads), seed < options.whole
+            there = _there(results, kind, seed)
+            left = set(_left(there, kind, is_whole=is_whole))
+            parts = [part for part in options.parts if part in left]
             if parts:
-                yield f"{kind} {seed}", one_world, (url, *what, seed < options.whole, parts, tries)
-            if "river" in options.parts and seed < options.whole:
+                yield f"{kind} {seed}", one_world, (url, *what, is_whole, parts, tries, there)
+            if "river" in options.parts and is_whole and RIVER not in there:
                 yield f"river {kind} {seed}", river, (urls(f"river_{kind}_{seed}"), *what)
-    if "streams" in options.parts:
+    if "streams" in options.parts and not results["streams"]:
         yield "streams", streams, (options.quick,)
-    if "monitors" in options.parts:
+    if "monitors" in options.parts and not results["monitors"]:
         yield "monitors", monitors, QUICK_MONITORS if options.quick else MONITORS
 
 
-def _has(kind: str, part: str) -> bool:
-    """Whether a part runs in worlds of a kind: only in quiet ones can poison be told from drift."""
-    return part != "poison" or kind == "none"
+def _there(results: dict[str, Any], kind: str, seed: int) -> frozenset[str]:
+    """Return the policies whose runs in a world are on record, and "poison" where its tries are."""
+    runs = {run["policy"] for run in results["runs"] if (run["kind"], run["seed"]) == (kind, seed)}
+    is_poisoned = any(one["seed"] == seed for one in results["poison"])
+    return frozenset(runs | ({"poison"} if is_poisoned else set()))
+
+
+def _left(there: frozenset[str], kind: str, *, is_whole: bool) -> Iterator[str]:
+    """Yield the parts that a world still needs: only in quiet ones can poison be told from drift."""
+    if any(schedule.name not in there for schedule in schedules(kind, is_whole=is_whole)):
+        yield "policies"
+    if GATED not in there:
+        yield "loop"
+    if kind == "none" and "poison" not in there:
+        yield "poison"
 
 
 def _joined(results: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
@@ -146,13 +169,20 @@ def together(files: list[Path]) -> dict[str, Any]:
 
 
 def one_world(
-    url: str, kind: str, seed: int, leads: int, is_whole: bool, parts: list[str], tries: int
+    url: str,
+    kind: str,
+    seed: int,
+    leads: int,
+    is_whole: bool,
+    parts: list[str],
+    tries: int,
+    there: frozenset[str],
 ) -> dict[str, Any]:
-    """Build a world, run policies and loop on it, and poison its nights."""
+    """Build a world, run policies and loop on it but those that are `there`, and poison its nights."""
     from drift_fits import Fits
     from drift_loop import run_loop
     from drift_poison import POISONS, promoted
-    from drift_policies import PEERS, run_schedule, schedules, tuned_on_burn_in
+    from drift_policies import run_schedule
     from drift_summary import summary
     from drift_worlds import build_world
 
@@ -162,9 +192,8 @@ def one_world(
     world = build_world(Database.from_url(url), kind, seed, leads)
     fits = Fits(world)
     asked = schedules(kind, is_whole=is_whole) if "policies" in parts else []
-    runs = [run_schedule(fits, schedule) for schedule in asked]
-    runs += [tuned for peer in PEERS if (tuned := tuned_on_burn_in(peer, runs))]
-    runs += [run_loop(fits)] if "loop" in parts else []
+    runs = [run_schedule(fits, schedule) for schedule in asked if schedule.name not in there]
+    runs += [run_loop(fits)] if "loop" in parts and GATED not in there else []
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
     poison = []
     if "poison" in parts:

@@ -1,7 +1,7 @@
 """Policies: which model scores on which night."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -14,7 +14,8 @@ NIGHTLY, WEEKLY, MONTHLY = 1, 2, 4
 day; weekly and monthly ones by a model that is half a period old on average, as every second night's is (3.5
 days), and every fourth's nearly (10.5 days, not 15)."""
 PERIODS = {"nightly": NIGHTLY, "weekly": WEEKLY, "monthly": MONTHLY}
-PEERS = {"LightGBM": "lightgbm", "XGBoost": "xgboost"}
+LIGHTGBM, SMALL = "LightGBM", "LightGBM small trees"
+PEERS = {LIGHTGBM: "lightgbm", SMALL: "lightgbm-small", "XGBoost": "xgboost"}
 HARM_WEEKS = 8
 HARM = 0.005
 
@@ -76,11 +77,12 @@ def schedules(kind: str, *, is_whole: bool) -> list[Schedule]:
         Schedule("PKBoost nightly, ungated", SOFT, NIGHTLY, is_judged=True),
         Schedule(ORACLE_POLICY, ORACLE, WEEKLY),
     ]
-    nightly = list(_windows("LightGBM", "nightly"))
+    nightly = [schedule for name in (LIGHTGBM, SMALL) for schedule in _windows(name, "nightly")]
     if is_whole:
-        return [*static, *refitted, *late, *nightly, *_other_peers()]
+        return [*static, *refitted, *late, *nightly, *_other_peers(nightly)]
     harmed = [*static, *refitted, *nightly]
-    claimed = ((HARMED, harmed), (QUIET, nightly[:1]), (DRIFTED, late))
+    quiet = [schedule for schedule in nightly if schedule.name in (REFERENCE, SMALL_REFERENCE)]
+    claimed = ((HARMED, harmed), (QUIET, quiet), (DRIFTED, late))
     return [schedule for kinds, compared in claimed if kind in kinds for schedule in compared]
 
 
@@ -91,17 +93,18 @@ def _windows(peer: str, period: str) -> Iterator[Schedule]:
         yield Schedule(policy, Learner(PEERS[peer], recipe), PERIODS[period], is_judged=policy == REFERENCE)
 
 
-def _other_peers() -> Iterator[Schedule]:
-    """Yield all windows in all periods but LightGBM's nightly ones, and labels that call open leads lost."""
+def _other_peers(there: Sequence[Schedule]) -> Iterator[Schedule]:
+    """Yield all windows in all periods that are not there yet, and labels that call open leads lost."""
     for name, engine in PEERS.items():
         for period in PERIODS:
-            if (name, period) != ("LightGBM", "nightly"):
-                yield from _windows(name, period)
+            yield from (schedule for schedule in _windows(name, period) if schedule not in there)
         yield Schedule(f"{name} monthly, {FAKE_NEGATIVES}", fake_negatives(engine), MONTHLY)
 
 
-GATED, REFERENCE = "PKBoost gated loop", "LightGBM nightly, expanding"
+GATED, REFERENCE = "PKBoost gated loop", f"{LIGHTGBM} nightly, expanding"
+SMALL_REFERENCE = f"{SMALL} nightly, expanding"
 ORACLE_POLICY = "oracle without delay"
+RIVER = "river's adaptive random forest, delayed labels"
 MATURED_ONLY = "PKBoost monthly, matured only"
 SOFT_LABELS = "PKBoost monthly, soft labels"
 FAKED = f"PKBoost monthly, {FAKE_NEGATIVES}"
@@ -133,19 +136,3 @@ def is_harmful(fits: Fits, old: tuple[Learner, date], new: tuple[Learner, date],
         for used in (old, new)
     ]
     return float(np.mean(losses[1])) > (1 + HARM) * float(np.mean(losses[0]))
-
-
-def tuned_on_burn_in(peer: str, runs: Sequence[Run]) -> Run | None:
-    """Return a peer's nightly refits with the window that had the least log-loss before the world changed.
-
-    None where fewer than two windows were run.
-    """
-    nightly = [run for run in runs if run.policy.startswith(f"{peer} nightly")]
-    if len(nightly) < 2:
-        return None
-
-    def burn_in_loss(run: Run) -> float:
-        changed = run.world.drift_date
-        return float(np.mean([week.log_loss for week in run.weeks if week.night < changed]))
-
-    return replace(min(nightly, key=burn_in_loss), policy=f"{peer} nightly, window tuned on burn-in")

@@ -6,13 +6,12 @@ from datetime import date
 
 import numpy as np
 from datasets import Dataset
-from drift_policies import Run
+from drift_policies import RIVER, Run
 from drift_worlds import World
 from river.forest import ARFClassifier
 
 from features.matrix import fit_encoding, to_matrix
 
-POLICY = "river's adaptive random forest, delayed labels"
 SEED = 7
 
 Row = dict[int, float]
@@ -24,7 +23,7 @@ def run_forest(world: World) -> Run:
     Wins and others are learnt at maturity alike: in order of arrival, wins would come first. Categories are
     nominal to the forest, and what is missing is left out of a row.
     """
-    run, started = Run(POLICY, world), time.process_time()
+    run, started = Run(RIVER, world), time.process_time()
     y = world.history.labels.is_won(world.history.as_of)
     encoding = fit_encoding(world.history.frame.filter(_learnable(world, world.nights[0])))
     matrix = to_matrix(world.history.frame.select(encoding.names), encoding)
