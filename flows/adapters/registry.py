@@ -1,51 +1,37 @@
 """MLflow: runs, model versions and the aliases champion and challenger.
 
-Only this module and `pyfunc_model` import mlflow, inside functions, because the import takes over a second.
 The explicit client is used throughout: MLflow's fluent functions write the tracking address, password
 included, into the environment of the process.
 """
 
 import contextlib
 import json
-import logging
 import math
-import os
 import tempfile
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from flows.adapters.database import MLFLOW_DATABASE, Database
+from flows.adapters.mlflow_import import quiet_mlflow
+from flows.adapters.pyfunc_files import save_pyfunc
 from flows.adapters.run_files import RunRecord, write_run_files
 from flows.adapters.settings import Settings
-from flows.lead_model import LeadModel, pandas_input, training_range_dict
+from flows.adapters.stored_files import StoredFiles
+from flows.lead_model import LeadModel, training_range_dict
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Metric, Run
+    from mlflow.entities import Metric
     from mlflow.entities.model_registry import ModelVersion as StoredVersion
     from mlflow.entities.model_registry import RegisteredModel
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
-_MODEL_PACKAGES = ("mlflow", "numba", "numpy", "pandas", "polars")
-_PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
-_QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 _HISTORY_TAG = "champion_history"
 _HISTORY_LENGTH = 200
 _MOST_RUNS = 50_000  # that MLflow returns at once
@@ -79,12 +65,6 @@ def tracking_uri(settings: Settings, database: Database) -> str:
 def is_server(uri: str | None) -> bool:
     """Whether a tracking address is of an MLflow server, with a UI and artefacts of its own."""
     return uri is not None and uri.startswith(("http://", "https://"))
-
-
-def preload() -> None:
-    """Import MLflow and its database store, 1.7 s, while the caller would wait for something else."""
-    _mlflow()
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
 def open_registry(settings: Settings, database: Database) -> "Registry":
@@ -149,25 +129,7 @@ class Registry:
     def edit_artifacts(self, edit: Callable[[str, str], str]) -> int:
         """Rewrite the runs' text artefacts where `edit(name, text)` changes them; returns how many."""
         runs = self._client.search_runs([self._experiment_id], max_results=_MOST_RUNS)
-        return sum(self._edit_folder(run.info.run_id, None, edit) for run in runs)
-
-    def _edit_folder(self, run_id: str, folder: str | None, edit: Callable[[str, str], str]) -> int:
-        n_changed = 0
-        for found in self._client.list_artifacts(run_id, folder):
-            if found.is_dir:
-                n_changed += self._edit_folder(run_id, found.path, edit)
-            elif found.path.endswith((".html", ".json", ".svg", ".txt")):
-                n_changed += self._edit_artifact(run_id, found.path, edit)
-        return n_changed
-
-    def _edit_artifact(self, run_id: str, name: str, edit: Callable[[str, str], str]) -> bool:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(self._client.download_artifacts(run_id, name, folder))
-            text = path.read_text(encoding="utf-8")
-            new = edit(path.name, text)
-            if new != text:
-                self._client.log_text(run_id, new, name)
-        return new != text
+        return sum(self._files.edit(run.info.run_id, edit) for run in runs)
 
     def remove_alias(self, alias: str) -> None:
         """Take an alias away, if it is there; never the champion's."""
@@ -314,7 +276,7 @@ class Registry:
             if one.version not in keep and not one.aliases and _trained_on(one) < before
         ][:most]
         for version in gone:
-            self._delete(stored[version])
+            self._files.delete_version(stored[version])
         return gone
 
     def delete(self) -> None:
@@ -335,37 +297,12 @@ class Registry:
             if experiment is None or experiment.lifecycle_stage == "deleted":
                 return
             for run in self._client.search_runs([experiment.experiment_id], max_results=_MOST_RUNS):
-                self._delete_contents(run)
+                self._files.delete_run(run)
             if self._registered() is not None:
                 self._client.delete_registered_model(self.model_name)
             self._client.delete_experiment(experiment.experiment_id)
         except (MlflowException, OSError) as error:
             raise RegistryError(f"{self.model_name} cannot be deleted: {error}") from error
-
-    def _delete_contents(self, run: "Run") -> None:
-        for model in self._logged_models(run.info.run_id):
-            self._delete_files(model.artifact_location)
-            self._client.delete_logged_model(model.model_id)
-        self._delete_files(run.info.artifact_uri)
-
-    def _delete(self, stored: "StoredVersion") -> None:
-        logged = self._logged_models(stored.run_id)
-        for model in logged:
-            self._delete_files(model.artifact_location)
-        self._client.delete_model_version(self.model_name, stored.version)
-        for model in logged:
-            self._client.delete_logged_model(model.model_id)
-
-    def _delete_files(self, location: str) -> None:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        get_artifact_repository(location, self.tracking_uri).delete_artifacts()
-
-    def _logged_models(self, run_id: str | None) -> "list[LoggedModel]":
-        """The models that a run has logged; a version registered by other hands may have no run."""
-        outputs = self._client.get_run(run_id).outputs if run_id else None
-        found = [] if outputs is None else outputs.model_outputs
-        return [self._client.get_logged_model(one.model_id) for one in found]
 
     def load(self, version: int) -> LeadModel:
         """Load the lead model of a version.
@@ -381,7 +318,7 @@ class Registry:
         source = self._client.get_model_version_download_uri(self.model_name, str(version))
         with tempfile.TemporaryDirectory() as folder:
             try:
-                found = _mlflow().artifacts.download_artifacts(
+                found = quiet_mlflow().artifacts.download_artifacts(
                     artifact_uri=f"{source}/artifacts/lead_model",
                     dst_path=folder,
                     tracking_uri=self.tracking_uri,
@@ -400,7 +337,11 @@ class Registry:
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        return _mlflow().MlflowClient(self.tracking_uri, self.tracking_uri)
+        return quiet_mlflow().MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    @cached_property
+    def _files(self) -> StoredFiles:
+        return StoredFiles(self._client, self.tracking_uri)
 
     @cached_property
     def _experiment_id(self) -> str:
@@ -511,47 +452,3 @@ def _metrics(values: "Mapping[str, float | None]") -> "list[Metric]":
         for name, value in values.items()
         if value is not None and math.isfinite(value)
     ]
-
-
-def save_pyfunc(folder: Path, model: LeadModel) -> None:
-    """Write `folder/pyfunc`: an MLflow model of `pyfunc_model.py` and the lead model's files."""
-    mlflow = _mlflow()
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
-    model.save(folder / "lead_model")
-    kinds = model.encoding.kinds()
-    columns: list[ColSpec | TensorSpec] = [
-        ColSpec("string" if is_category else "double", name) for name, is_category in kinds
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.pyfunc.save_model(
-            folder / "pyfunc",
-            python_model=str(_PYFUNC_CODE),
-            artifacts={"lead_model": str(folder / "lead_model")},
-            signature=ModelSignature(Schema(columns), Schema([ColSpec("double")])),
-            input_example=_input_example(model),
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _MODEL_PACKAGES],
-        )
-
-
-def _input_example(model: LeadModel) -> "pd.DataFrame":
-    """One made-up row: a zero for every number, the commonest level of every category."""
-    row = {
-        name: [next(iter(model.encoding.levels[name]), None) if is_category else 0.0]
-        for name, is_category in model.encoding.kinds()
-    }
-    return pandas_input(pl.DataFrame(row), model.encoding)
-
-
-def _mlflow() -> ModuleType:
-    """Import MLflow without telemetry, progress bars, warnings of its own imports, and chatter."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import mlflow.pyfunc
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return mlflow

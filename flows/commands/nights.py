@@ -101,7 +101,7 @@ def ready(output: Output, fill: bool = False) -> Iterator[tuple[Settings, Databa
             _fill_when_empty(database, progress)
         with progress.stage("start prefect"):
             import flows.nightly  # noqa: F401 - 3 s of imports while the server starts
-            from flows.adapters.registry import preload
+            from flows.adapters.mlflow_import import preload
 
             preload()
 
