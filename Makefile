@@ -78,6 +78,7 @@ bench-product: .venv/bench.stamp ## measure nights, monitors, drift and worklist
 	@$(BENCH)worklist.py --leads 1000000 --write
 	@$(BENCH)monitors.py --write
 	@$(BENCH)drift.py --json .bench/drift.json --anew --write
+	@$(BENCH)fade.py --write
 	@$(BENCH)uplift.py --write
 	@$(BENCH)worth.py --json .bench/worth.json --write
 

@@ -38,12 +38,16 @@ class Week:
 
 def measure(world: World, night: date, p: np.ndarray) -> Week:
     """Measure the scores of the leads open on a night."""
-    truth = world.truth[world.rows(night)]
+    return measure_by(world.truth[world.rows(night)], night, p, world.deal)
+
+
+def measure_by(truth: np.ndarray, night: date, p: np.ndarray, deal: float) -> Week:
+    """Measure scores by the chances of the same leads."""
     best = np.argsort(-p, kind="stable")[: max(1, int(CAPACITY_SHARE * len(p)))]
     return Week(
         night,
         float(truth[best].mean()),
-        float(truth[best].sum() * world.deal),
+        float(truth[best].sum() * deal),
         _average_precision(truth, p),
         _average_precision(truth, truth),
         _log_loss(truth, p),
