@@ -72,8 +72,8 @@ def publish(
     Raises
     ------
     PublicationRefusedError : no rows, unknown or missing columns, values of the wrong type, a check failed.
-    PublicationFailedError : the disk is full, the connection broke, what was to come into force with these
-        scores has been ended by another command, or the like.
+    PublicationFailedError : the disk is full, the connection broke, another run has taken this one's place
+        or ended what was to come into force with these scores, or the like.
     """
     _check_columns(scores)
     frame, clock = _complete(run, scores), _Clock()
@@ -117,10 +117,21 @@ def _write(
             clock.lap("check")
         with connection.begin():
             connection.execute(score_tables.lock(f"publish {run.model_key}"))
-            if not connection.scalar(score_tables.is_published(run.run_id)):
+            if _is_due(connection, run):
                 _replace(connection, run, frame, before)
                 _put_in_force(connection, run, make_current, also)
         clock.lap("publish")
+
+
+def _is_due(connection: sa.Connection, run: Run) -> bool:
+    """Whether a run is still to be published: not where it was already, and its answer was lost."""
+    state = connection.scalar(score_tables.state_of(run.run_id))
+    if state == "killed":  # by the next run's record of those that never ended
+        raise PublicationFailedError(
+            "another run began while this one had lost its lock, and publishes in its place; the scores in"
+            " force are untouched"
+        )
+    return state not in ("published", "superseded")
 
 
 def _complete(run: Run, scores: pl.DataFrame) -> pl.DataFrame:

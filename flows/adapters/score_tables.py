@@ -110,9 +110,9 @@ def change_run(run_id: int, **values: Any) -> sa.Executable:
     return sa.update(score_run).where(score_run.c.run_id == run_id).values(**values)
 
 
-def is_published(run_id: int) -> sa.Select[tuple[bool]]:
-    """Tell whether a run's scores are published."""
-    return sa.select(score_run.c.state == "published").where(score_run.c.run_id == run_id)
+def state_of(run_id: int) -> sa.Select[tuple[str]]:
+    """Return a run's state, which nobody changes before this transaction ends."""
+    return sa.select(score_run.c.state).where(score_run.c.run_id == run_id).with_for_update()
 
 
 def supersede(model_key: str, as_of: date) -> sa.Executable:

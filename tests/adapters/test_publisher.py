@@ -167,6 +167,25 @@ def test_a_retry_whose_commit_went_through_leaves_what_is_published(database, ow
     assert state(owner, run) == "published"
 
 
+def test_a_retry_after_another_run_of_the_date_leaves_that_ones_scores(database, owner):
+    run = publish_day(database, DAY, make_scores())
+    other = publish_day(database, DAY, make_scores())
+    publish(database, run, make_scores())
+    assert current(owner) == (200, other.run_id, other.run_id)
+    assert state(owner, run) == "superseded"
+
+
+def test_a_run_whose_place_another_has_taken_publishes_no_more(database, owner):
+    """It had lost its lock, and to the next run it looked like one that was killed."""
+    late = start_run(database, KEY, DAY)
+    other = publish_day(database, date(2026, 5, 2), make_scores())
+    with pytest.raises(PublicationFailedError, match="another run began while this one had lost its lock"):
+        publish(database, late, make_scores())
+    assert current(owner) == (200, other.run_id, other.run_id)
+    assert stored(owner) == {other.run_id}
+    assert state(owner, late) == "killed"
+
+
 def test_two_models_live_side_by_side(database: Database, owner: psycopg.Connection):
     publish_day(database, DAY, make_scores())
     publish(database, start_run(database, "upsell", DAY), make_scores(150))
