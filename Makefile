@@ -74,6 +74,7 @@ bench-quick: .venv/bench.stamp ## a glance at the same, writing nothing (two min
 bench-product: .venv/bench.stamp ## measure nights, monitors, drift and worklists and rewrite their tables (hours)
 	@$(BENCH)first_run.py --write
 	@$(BENCH)nights.py --write
+	@$(BENCH)retrain.py --write
 	@$(BENCH)rescore.py --write
 	@$(BENCH)worklist.py --leads 1000000 --write
 	@$(BENCH)monitors.py --write

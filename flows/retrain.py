@@ -54,7 +54,7 @@ def retrain(reason: str, as_of: date | None = None) -> dict[str, Any]:
                 night_report.finish(night, sources, found, scores, judge(night, scores), memory)
         alarms.write_outcomes(night, None)
         note_success(night.database, night.settings.model_key, night.as_of, FAILED_RETRAINING)
-        return _summary(night, found)
+        return _summary(night, found, memory)
 
 
 def run_retraining(
@@ -64,7 +64,7 @@ def run_retraining(
     return with_given(lambda day: retrain(reason, day), settings, database, as_of, progress)
 
 
-def _summary(night: Night, champion: Champion) -> dict[str, Any]:
+def _summary(night: Night, champion: Champion, memory: PeakMemory) -> dict[str, Any]:
     """The decision just recorded, without its inputs, and what it took."""
     decision = decisions.newest(night.database, night.settings.model_key, 1)[0]
     told = ("decision_id", "verdict", "state", "reasons", "checks", "recipe", "champion_before")
@@ -77,4 +77,5 @@ def _summary(night: Night, champion: Champion) -> dict[str, Any]:
         "search": decision.inputs.get("search"),
         "warnings": night.warnings,
         "wall_seconds": {name: round(value, 3) for name, value in night.progress.seconds.items()},
+        "peak_rss_mb": round(memory.peak_rss_mb, 1),
     }

@@ -121,6 +121,7 @@ def test_a_search_records_its_candidates_and_rests_for_a_week(settings, simulate
     assert found["verdict"] in {"refuse", "shadow"}, "a new recipe runs in the shadow first"
     assert found["champion"] == int(night["model_version"])
     assert len(found["search"]["origins"]) == 8
+    assert 0 < found["peak_rss_mb"] < 2_048
     assert {"mature", "mature-90d", settings.recipe} <= set(found["search"]["log_loss"])
     assert scores_in_force(simulated) == {night["model_version"]}
     stored = decisions.newest(simulated, settings.model_key, 1)[0]
