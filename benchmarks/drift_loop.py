@@ -4,6 +4,7 @@ Left out, because simulated CRMs are clean: T1 (benchmarks/monitors.py measures 
 gate broken nights), the leakage court, and the shadow week before a new recipe takes over.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -118,9 +119,9 @@ def run_loop(fits: Fits) -> Run:
         if asked and is_rested:
             last_search = night
             run.searches.append(night)
-            challenger = search(fits, champion, night, last_change)
+            challenger = _or_none(search, fits, champion, night, last_change)
         if challenger is None and k > 0 and k % NIGHTLY == 0:
-            challenger = refit(fits, champion, night)
+            challenger = _or_none(refit, fits, champion, night)
         if challenger is not None:
             if is_harmful(fits, (champion.learner, champion.night), (challenger.learner, night), k):
                 run.harmful.append(night)
@@ -137,6 +138,14 @@ def run_loop(fits: Fits) -> Run:
     return run
 
 
+def _or_none(make: Callable[..., Champion | None], *given: Any) -> Champion | None:
+    """Return a challenger; None where too few conversions are known to fit it, and the champion stays."""
+    try:
+        return make(*given)
+    except TooFewConversionsError:
+        return None
+
+
 def refit(fits: Fits, champion: Champion, night: date) -> Champion | None:
     """Fit the champion's recipe anew; None where the gate refuses."""
     past = known(fits.world, night)
@@ -150,12 +159,9 @@ def search(fits: Fits, champion: Champion, night: date, last_change: date | None
     tried = {recipe.name: Learner("pkboost", recipe) for recipe in candidates(settings())}
     others = {name: one for name, one in tried.items() if one != champion.learner}
     predictors: dict[str, Predict] = {name: _predict(fits, one) for name, one in others.items()}
-    try:
-        found = backtest(
-            known(fits.world, night), {"champion": _predict(fits, champion.learner)} | predictors, settings()
-        )
-    except TooFewConversionsError:
-        return None
+    found = backtest(
+        known(fits.world, night), {"champion": _predict(fits, champion.learner)} | predictors, settings()
+    )
     name = best(found, "champion", list(others))
     if name is None:
         return None
