@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -42,6 +43,30 @@ def held_back() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the body is over, whoever handles them; the first of them comes then.
+
+    For a COPY: psycopg holds the connection's lock from its beginning to its end, and an exception that a
+    signal raises at either border of the block leaves it held. The transaction's end would wait for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals do not come to other threads
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 def check() -> None:

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 import sql as sql_files
+from flows.adapters.copy_frame import copy_frame
 from flows.adapters.database import Database
 from flows.adapters.export_files import ExportFileError, read_export
 from flows.adapters.migrations import install_source, migrate, set_clock
@@ -234,8 +235,5 @@ def _replace(connection: psycopg.Connection[Any], name: str, frame: pl.DataFrame
     table = sql.Identifier("imported", name)
     connection.execute(sql.SQL("DELETE FROM {}").format(table))
     columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
-    with connection.cursor() as cursor:
-        with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, columns)) as copy:
-            for block in frame.iter_slices(100_000):
-                copy.write(block.write_csv(include_header=False))
-        cursor.execute(sql.SQL("ANALYZE {}").format(table))
+    copy_frame(connection, sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, columns), frame)
+    connection.execute(sql.SQL("ANALYZE {}").format(table))

@@ -14,11 +14,11 @@ import psycopg
 import sqlalchemy as sa
 
 from flows.adapters import score_checks, score_tables
+from flows.adapters.copy_frame import copy_frame
 from flows.adapters.database import Database, DatabaseUnavailableError
 from flows.adapters.score_runs import ROLE, Run
 from flows.adapters.score_storage import put_on_record, tidy
 
-COPY_ROWS = 50_000
 LOGGER = logging.getLogger(__name__)
 
 Night = tuple[int, date]  # a published run and its date
@@ -152,9 +152,7 @@ def _stage(connection: sa.Connection, frame: pl.DataFrame) -> None:
     """COPY the rows into a temporary table of this session, without indexes."""
     driver = _driver(connection)
     driver.execute("CREATE TEMP TABLE candidate (LIKE scoring.lead_score_published)")
-    with driver.cursor().copy("COPY candidate FROM STDIN (FORMAT csv)") as copy:
-        for part in frame.iter_slices(COPY_ROWS):
-            copy.write(part.write_csv(include_header=False, quote_style="necessary"))
+    copy_frame(driver, "COPY candidate FROM STDIN (FORMAT csv)", frame, quote_style="necessary")
 
 
 def _check(

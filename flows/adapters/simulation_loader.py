@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 import sql as sql_files
+from flows.adapters.copy_frame import copy_frame
 from simulator import Chunk, SimulationConfig, simulate
 
 TABLES = (
@@ -26,7 +27,6 @@ TABLES = (
     "crm.task",
     "truth.lead",
 )
-WRITE_ROWS = 50_000
 
 Progress = Callable[[int, int], None]
 
@@ -72,7 +72,7 @@ def load_simulation(
         cursor.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(_identifier, TABLES))))
         n_leads = 0
         for chunk in simulate(config):
-            rows.update(_copy_chunk(cursor, chunk))
+            rows.update(_copy_chunk(connection, chunk))
             n_leads += chunk.n_leads
             if progress:
                 progress(n_leads, config.n_leads)
@@ -91,20 +91,17 @@ def has_simulation(connection: psycopg.Connection) -> bool:
     return bool(lead and lead[0])
 
 
-def _copy_chunk(cursor: psycopg.Cursor, chunk: Chunk) -> dict[str, int]:
+def _copy_chunk(connection: psycopg.Connection, chunk: Chunk) -> dict[str, int]:
     for table, frame in chunk.tables.items():
-        _copy(cursor, table, frame)
+        _copy(connection, table, frame)
     return {table: frame.height for table, frame in chunk.tables.items()}
 
 
-def _copy(cursor: psycopg.Cursor, table: str, frame: pl.DataFrame) -> None:
+def _copy(connection: psycopg.Connection, table: str, frame: pl.DataFrame) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
         _identifier(table), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
     )
-    with cursor.copy(statement) as copy:
-        for part in frame.iter_slices(WRITE_ROWS):
-            text = part.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.6f+00")
-            copy.write(text)
+    copy_frame(connection, statement, frame, datetime_format="%Y-%m-%dT%H:%M:%S%.6f+00")
 
 
 def _identifier(table: str) -> sql.Identifier:

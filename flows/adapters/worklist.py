@@ -1,13 +1,12 @@
 """What the lists of sales need beside scores: rules of exclusion read, owners and last touches copied."""
 
 from datetime import date
-from typing import LiteralString
 
 import polars as pl
-import psycopg
 
 from features.sources import Sources
 from features.touches import OUTBOUND_TYPES
+from flows.adapters.copy_frame import copy_frame
 from flows.adapters.database import Database
 from flows.adapters.score_runs import ROLE
 from flows.exclusion import RULES_SCHEMA
@@ -16,10 +15,10 @@ _RULES = """
     SELECT kind, pattern, reason FROM scoring.exclusion_rule
     WHERE expires_on IS NULL OR expires_on >= %s ORDER BY rule_id
 """
-_COPY_OWNERS: LiteralString = (
+_COPY_OWNERS = (
     "COPY scoring.owner (owner_id, team_id, is_active, daily_capacity, absent_until) FROM STDIN (FORMAT csv)"
 )
-_COPY_TOUCHES: LiteralString = (
+_COPY_TOUCHES = (
     "COPY scoring.lead_touch (lead_id, account_id, last_outbound_at, last_touch_at) FROM STDIN (FORMAT csv)"
 )
 
@@ -40,9 +39,9 @@ def copy_facts(database: Database, sources: Sources, scores: pl.DataFrame) -> No
     """
     with database.connect(ROLE) as connection:
         connection.execute("DELETE FROM scoring.owner")
-        _copy(connection, _COPY_OWNERS, owners(sources, scores))
+        copy_frame(connection, _COPY_OWNERS, owners(sources, scores))
         connection.execute("TRUNCATE scoring.lead_touch")  # read by nobody but a publication
-        _copy(connection, _COPY_TOUCHES, last_touches(sources, scores))
+        copy_frame(connection, _COPY_TOUCHES, last_touches(sources, scores))
 
 
 def owners(sources: Sources, scores: pl.DataFrame) -> pl.DataFrame:
@@ -83,10 +82,3 @@ def last_touches(sources: Sources, scores: pl.DataFrame) -> pl.DataFrame:
         .sort("lead_id")
         .select("lead_id", "account_id", "last_outbound_at", "last_touch_at")
     )
-
-
-def _copy(
-    connection: psycopg.Connection[tuple[object, ...]], statement: LiteralString, frame: pl.DataFrame
-) -> None:
-    with connection.cursor().copy(statement) as copy:
-        copy.write(frame.write_csv(include_header=False, quote_style="necessary"))
