@@ -94,8 +94,8 @@ def _quiet_precision(results: Row) -> list[str]:
     if len(beside):
         below = int((beside < MOST_WORSE).sum())
         words += (
-            f"; beside LightGBM in PKBoost's settings: mean {beside.mean():+.1%}, worst of {len(beside)} "
-            f"worlds {beside.min():+.1%}, {below} of them below -.5 %"
+            f"; beside LightGBM in PKBoost's settings: mean {beside.mean():+.1%}, worst {beside.min():+.1%}, "
+            f"{below} of {len(beside)} worlds below -.5 %"
         )
     return [name, _met(gains.min() >= MOST_WORSE), words]
 
