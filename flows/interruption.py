@@ -25,24 +25,18 @@ def listening() -> Iterator[None]:
     """Let SIGINT raise KeyboardInterrupt and SIGTERM Terminated, so that servers we started are stopped."""
     global _asked
     _asked = None
-    before = {number: signal.signal(number, _unwind) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        _asked = None
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with _handled_by(_unwind):
+        try:
+            yield
+        finally:
+            _asked = None
 
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Ignore further requests while the body stops things: it is on its way, and must be short."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled_by(signal.SIG_IGN):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -56,15 +50,10 @@ def deferred() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
     try:
-        yield
+        with _handled_by(lambda number, _: came.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         for first in came[:1]:
             signal.raise_signal(first)
 
@@ -73,6 +62,17 @@ def check() -> None:
     """Raise what a signal asked for if the first time was dropped."""
     if _asked is not None:
         raise _asked
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
+    """Give SIGINT and SIGTERM to a handler, and back to theirs."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, theirs in before.items():
+            signal.signal(number, theirs)
 
 
 def _unwind(number: int, _frame: Any) -> NoReturn:

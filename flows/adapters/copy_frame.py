@@ -12,14 +12,12 @@ BLOCK_ROWS = 50_000
 
 
 def copy_frame(
-    connection: psycopg.Connection[Any], statement: Query, frame: pl.DataFrame, **csv: Any
+    connection: psycopg.Connection[Any],
+    statement: Query,
+    frame: pl.DataFrame,
+    datetime_format: str | None = None,
 ) -> None:
-    """Run `COPY ... FROM STDIN (FORMAT csv)` with a frame's rows; Ctrl-C takes effect when they are written.
-
-    Parameters
-    ----------
-    csv : for `DataFrame.write_csv`.
-    """
+    """Run `COPY ... FROM STDIN (FORMAT csv)` with a frame's rows; Ctrl-C waits until they are written."""
     with deferred(), connection.cursor().copy(statement) as copy:
         for block in frame.iter_slices(BLOCK_ROWS):
-            copy.write(block.write_csv(include_header=False, **csv))
+            copy.write(block.write_csv(include_header=False, datetime_format=datetime_format))

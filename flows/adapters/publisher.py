@@ -152,7 +152,7 @@ def _stage(connection: sa.Connection, frame: pl.DataFrame) -> None:
     """COPY the rows into a temporary table of this session, without indexes."""
     driver = _driver(connection)
     driver.execute("CREATE TEMP TABLE candidate (LIKE scoring.lead_score_published)")
-    copy_frame(driver, "COPY candidate FROM STDIN (FORMAT csv)", frame, quote_style="necessary")
+    copy_frame(driver, "COPY candidate FROM STDIN (FORMAT csv)", frame)
 
 
 def _check(

@@ -75,6 +75,16 @@ def test_other_threads_go_on():
     assert seen == [before]
 
 
+@pytest.fixture
+def _alarm_is_ctrl_c() -> Iterator[None]:
+    """A timer of this process sends SIGALRM, which becomes Ctrl-C."""
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("_alarm_is_ctrl_c")
 def test_a_request_during_a_copy_leaves_a_connection_that_can_end_its_transaction(owner: psycopg.Connection):
     """psycopg's lock of the connection would be held for ever, and a stopped command would hang."""
     frame = pl.DataFrame({"a": range(200)})
@@ -92,12 +102,3 @@ def test_a_request_during_a_copy_leaves_a_connection_that_can_end_its_transactio
     rows = owner.execute("SELECT count(*) FROM numbers").fetchone()
     assert rows == (200 * (300 - stopped),)
     assert stopped
-
-
-@pytest.fixture(autouse=True)
-def _alarm_is_ctrl_c(_listening: None) -> Iterator[None]:
-    """A timer of this process sends SIGALRM, which becomes Ctrl-C."""
-    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
