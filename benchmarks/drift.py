@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from typing import Any
 from drift_policies import GATED, RIVER, schedules
 from drift_report import report
 from drift_worlds import KINDS, QUIET
+from own_home import forget_settings, own_home
 from tables import write
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "drift.md"
@@ -66,8 +66,7 @@ def main() -> None:
         options.seeds, options.kinds, options.leads = 1, list(QUICK_KINDS), QUICK_LEADS
     if options.whole is None:
         options.whole = 0 if options.quick else options.seeds
-    for name in [n for n in os.environ if n.startswith("LEADSCORE_") and n != "LEADSCORE_DATA_DIR"]:
-        del os.environ[name]
+    forget_settings()
     results = together(options.report) if options.report else measured(options)
     for name, text in report(results).items():
         print(f"\n{text}")
@@ -86,8 +85,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     if results["leads"] != options.leads:
         raise SystemExit(f"{options.json} holds worlds of {results['leads']:,} leads: use another, or --anew")
     with (
-        tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as home,
-        _server(Path(home)) as urls,
+        own_home() as home,
+        _server(home) as urls,
         ProcessPoolExecutor(options.workers, get_context("spawn")) as pool,  # Polars hangs in a fork
     ):
         futures: dict[Future[dict[str, Any]], str] = {
@@ -193,7 +192,7 @@ def one_world(
     fits = Fits(world)
     asked = schedules(kind, is_whole=is_whole) if "policies" in parts else []
     runs = [run_schedule(fits, schedule) for schedule in asked if schedule.name not in there]
-    runs += [run_loop(fits)] if "loop" in parts and GATED not in there else []
+    runs += [run_loop(fits)] if "loop" in parts else []
     found = [summary(run, is_quiet=kind in QUIET) for run in runs]
     poison = []
     if "poison" in parts:
@@ -248,7 +247,6 @@ def _server(home: Path) -> Iterator[Any]:
     from flows.adapters.database import open_database
     from flows.adapters.settings import Settings
 
-    home.chmod(0o711)
     with open_database(Settings(home=home, database_url=None)) as server:
         yield lambda name: server.ensure_database(name).uri()
 

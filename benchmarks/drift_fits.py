@@ -151,8 +151,8 @@ def _lightgbm_small(X: np.ndarray, y: np.ndarray, weight: Any, encoding: Encodin
     held = (np.random.default_rng(LIGHTGBM["seed"]).random(len(every)) < HELD_OUT_SHARE)[number]
 
     def data(rows: np.ndarray) -> Any:
-        rest = {"categorical_feature": list(encoding.categorical_indices)}
-        return lgb.Dataset(X[rows], y[rows], weight=None if weight is None else weight[rows], **rest)
+        kept, categorical = None if weight is None else weight[rows], list(encoding.categorical_indices)
+        return lgb.Dataset(X[rows], y[rows], weight=kept, categorical_feature=categorical)
 
     options = LIGHTGBM | SMALL_TREES
     stopper = lgb.early_stopping(PATIENCE, verbose=False)

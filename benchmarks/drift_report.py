@@ -168,11 +168,10 @@ def _recovery(results: Row) -> list[str]:
     if not len(default):
         return [name, "not run", ""]
     own, best = default.T
-    sooner, later = int((own < best).sum()), int((own > best).sum())
     words = _sooner(default)
     if len(small):
         words += f"; beside LightGBM in PKBoost's settings: {_sooner(small)}"
-    return [name, _met(sooner >= later and own.mean() <= best.mean()), words]
+    return [name, _met(np.sign(best - own).sum() >= 0 and own.mean() <= best.mean()), words]
 
 
 def _weeks_beside(results: Row, peer: str) -> np.ndarray:

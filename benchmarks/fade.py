@@ -9,8 +9,6 @@ known when the score was made.
 """
 
 import argparse
-import os
-import tempfile
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ import polars as pl
 from drift_fits import SOFT, Fits
 from drift_measures import Week, measure_by, share_of_ceiling
 from drift_worlds import build_world
+from own_home import forget_settings, own_home
 from tables import machine, markdown, write
 
 from flows.adapters.database import open_database
@@ -44,15 +43,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help=f"write the table into {DOCUMENT.name}")
     options = parser.parse_args()
-    for name in [n for n in os.environ if n.startswith("LEADSCORE_")]:
-        del os.environ[name]
+    forget_settings()
     worlds = []
-    with tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as home:
-        Path(home).chmod(0o711)
-        with open_database(Settings(home=Path(home), database_url=None)) as database:
-            for seed in range(options.seeds):
-                worlds.append(one_world(Fits(build_world(database, "none", seed, N_LEADS))))
-                print(f"{seed + 1} of {options.seeds} CRMs", flush=True)
+    with own_home() as home, open_database(Settings(home=home, database_url=None)) as database:
+        for seed in range(options.seeds):
+            worlds.append(one_world(Fits(build_world(database, "none", seed, N_LEADS))))
+            print(f"{seed + 1} of {options.seeds} CRMs", flush=True)
     text = f"{machine()}. {options.seeds} CRMs of {N_LEADS:,} leads, `python benchmarks/fade.py --write`.\n\n"
     text += table(worlds)
     print(text)

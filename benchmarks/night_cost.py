@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_home import own_home
 from tables import machine, markdown
 
 ROOT = Path(__file__).parents[1]
@@ -112,9 +113,7 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=3)
     parser.add_argument("--first", type=date.fromisoformat, default=date(2026, 10, 31))
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as folder:
-        root = Path(folder)
-        root.chmod(0o711)
+    with own_home() as root:
         homes = [root / "home-before", root / "home-now"]
         code = [checked_out(arguments.before, root / "before"), checked_out(arguments.now, root / "now")]
         found = nights(code, homes, arguments.first, arguments.nights)

@@ -10,7 +10,6 @@ conversions, by their true probabilities: the mean over redrawn outcomes.
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from datasets import data_dir
+from own_home import forget_settings
 from tables import machine, markdown, write
 
 N_REDRAWN = 200
@@ -130,10 +130,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
     parser.add_argument("--write", action="store_true", help="write the tables into README.md")
     options = parser.parse_args()
-    for name in [
-        name for name in os.environ if name.startswith("LEADSCORE_") and name != "LEADSCORE_DATA_DIR"
-    ]:
-        del os.environ[name]
+    forget_settings()
     with tempfile.TemporaryDirectory() as root:
         worlds = [simulated(seed, Path(root, f"seed{seed}")) for seed in options.seeds]
         nights = [imported(name, Path(root, name)) for name in options.exports]

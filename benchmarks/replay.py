@@ -6,11 +6,11 @@ One command in a fresh home, simulation and compiling included; it tells its nig
 """
 
 import argparse
-import tempfile
 from datetime import date
 from pathlib import Path
 
 from night_cost import ROOT, Cost, cost
+from own_home import own_home
 from tables import machine, write
 
 DOCUMENT = ROOT / "docs" / "drift.md"
@@ -19,9 +19,7 @@ FIRST, LAST = date(2025, 9, 1), date(2026, 8, 31)
 
 def replayed(leads: int, scenario: str) -> tuple[Cost, float]:
     """Replay the year in a home of its own; return its cost, and the size of the page in kB."""
-    with tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as folder:
-        home = Path(folder)
-        home.chmod(0o711)
+    with own_home() as home:
         period = ("--from", str(FIRST), "--to", str(LAST))
         found = cost(ROOT, home, "replay", *period, "--scenario", scenario, "--leads", str(leads))
         return found, Path(found.answer["page"]).stat().st_size / 1e3

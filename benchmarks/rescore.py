@@ -12,13 +12,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_home import own_home
 from tables import machine, markdown, write
 
 N_RUNS = 5
@@ -87,11 +87,9 @@ def main() -> None:
     parser.add_argument("--leads", type=int, default=10_000, help="of the CRM that is simulated")
     parser.add_argument("--write", action="store_true", help="write the table into docs/guides/scores.md")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as folder:
-        home = arguments.home
-        if home is None:
-            home = Path(folder)
-            home.chmod(0o711)
+    with own_home() as fresh:
+        home = arguments.home or fresh
+        if arguments.home is None:
             command(home, "simulate", "--leads", str(arguments.leads))
             command(home, "nightly")
         text = table(home)

@@ -8,12 +8,11 @@ Kernels are compiled by the night.
 
 import argparse
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 from night_cost import ROOT, Cost, cost
+from own_home import own_home
 from tables import machine, write
 
 DOCUMENT = ROOT / "docs" / "drift.md"
@@ -21,9 +20,7 @@ DOCUMENT = ROOT / "docs" / "drift.md"
 
 def search(leads: int) -> Cost:
     """Simulate, live through one night, and search."""
-    with tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as folder:
-        home = Path(folder)
-        home.chmod(0o711)
+    with own_home() as home:
         cost(ROOT, home, "simulate", "--leads", str(leads))
         cost(ROOT, home, "nightly")
         return cost(ROOT, home, "retrain", "--reason", "benchmark")

@@ -8,12 +8,12 @@ touched in the last ten days, 1,000 are hidden or put at a place by people.
 """
 
 import argparse
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import psycopg
+from own_home import own_home
 from tables import machine, markdown, write
 
 N_QUERIES = 200
@@ -100,15 +100,13 @@ def measure(n_leads: int, n_owners: int, shows_plan: bool) -> list[object]:
     from flows.adapters.migrations import migrate
     from flows.adapters.settings import Settings
 
-    with tempfile.TemporaryDirectory(prefix="ls-", dir="/tmp") as home:
-        Path(home).chmod(0o711)
-        with open_database(Settings(home=Path(home), database_url=None)) as database:
-            migrate(database)
-            with database.connect(autocommit=True) as connection:
-                seconds = fill(connection, n_leads, n_owners)
-                milliseconds, n_rows = ask(connection, n_owners)
-                if shows_plan:
-                    print(plan(connection))
+    with own_home() as home, open_database(Settings(home=home, database_url=None)) as database:
+        migrate(database)
+        with database.connect(autocommit=True) as connection:
+            seconds = fill(connection, n_leads, n_owners)
+            milliseconds, n_rows = ask(connection, n_owners)
+            if shows_plan:
+                print(plan(connection))
     low, middle, high = np.percentile(milliseconds, [0, 50, 99])
     times = [f"{value:.1f}" for value in (low, middle, high)]
     return [f"{n_leads:,}", f"{n_owners:,}", f"{n_rows.mean():.0f}", *times, f"{seconds:.0f}"]
